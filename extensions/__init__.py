@@ -1,0 +1,1 @@
+"""Every feature is an extension: one folder each, written against `gateway`'s public API."""

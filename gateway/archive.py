@@ -1,0 +1,95 @@
+"""The archive as worker, portal and services see it: DICOMweb of one tenant.
+
+Goes through Orthanc's front door with our internal token and the tenant's name, so the same
+policy applies as to everybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from gateway.errors import ArchiveUnavailable, NotFound
+
+TENANT_HEADER = "X-Argonath-Tenant"
+
+
+class Archive:
+    """DICOMweb client (PS3.18) of one tenant, or of all when `tenant_id` is None.
+
+    Raises `NotFound` for what the tenant does not have and `ArchiveUnavailable` when Orthanc
+    does not answer.
+    """
+
+    def __init__(
+        self, url: str, internal_token: str, tenant_id: str | None, *, timeout_s: float = 60.0
+    ) -> None:
+        headers = {"Authorization": f"Bearer {internal_token}"}
+        if tenant_id is not None:
+            headers[TENANT_HEADER] = tenant_id
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def series_of(self, study_uid: str) -> list[dict[str, Any]]:
+        """The series of a study as DICOM JSON (QIDO-RS)."""
+        return self._json(f"/dicom-web/studies/{study_uid}/series")
+
+    def instances_of(self, study_uid: str) -> list[dict[str, Any]]:
+        """The instances of a study as DICOM JSON (QIDO-RS), of all its series."""
+        return self._json(f"/dicom-web/studies/{study_uid}/instances")
+
+    def metadata_of(self, study_uid: str, series_uid: str, instance_uid: str) -> dict[str, Any]:
+        """All tags of one instance as DICOM JSON, bulk data by reference (WADO-RS)."""
+        path = f"/dicom-web/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}"
+        found = self._json(path + "/metadata")
+        if not found:
+            raise NotFound(f"Instance {instance_uid}.")
+        return found[0]
+
+    def file_of(self, study_uid: str, series_uid: str, instance_uid: str) -> bytes:
+        """One instance as a DICOM file, exactly as it was received (WADO-URI)."""
+        parameters = {
+            "requestType": "WADO",
+            "contentType": "application/dicom",
+            "transferSyntax": "*",
+            "studyUID": study_uid,
+            "seriesUID": series_uid,
+            "objectUID": instance_uid,
+        }
+        return self._get("/wado", parameters).content
+
+    def raw(self, path: str) -> Any:
+        """JSON of Orthanc's own REST API; only for the archive of all tenants."""
+        return self._get(path).json()
+
+    def _json(self, path: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._get(path).json()
+        return found
+
+    def _get(self, path: str, parameters: Mapping[str, str] | None = None) -> httpx.Response:
+        try:
+            answer = self._http.get(path, params=parameters)
+        except httpx.TransportError as error:
+            raise ArchiveUnavailable(type(error).__name__) from error
+        if answer.status_code == 404:
+            raise NotFound()
+        if answer.is_error:
+            raise ArchiveUnavailable(f"{path} answered {answer.status_code}.")
+        return answer

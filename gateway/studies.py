@@ -1,0 +1,170 @@
+"""Who owns a StudyInstanceUID, and how far its arrival is.
+
+Ownership is one unique row, made before anything of the study is stored. A study is `claimed`,
+then `receiving`, then `stable`; each instance that is acknowledged finds its study in `receiving`,
+so a stable event follows whatever is killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.db import Session
+from gateway.errors import ForeignStudy
+from gateway.events import StudyDeleted, StudyStable, publish
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What the first instance of a study (or of a new arrival of it) tells about it."""
+
+    study_instance_uid: str
+    patient_id: str = ""
+    patient_name: str = ""
+    study_date: str = ""
+    study_description: str = ""
+    accession_number: str = ""
+    modality: str = ""
+    source: str = ""
+
+
+def orthanc_id(*identifiers: str) -> str:
+    """Orthanc's public id of (PatientID, StudyInstanceUID, ...), as the Orthanc Book tells it."""
+    digest = hashlib.sha1("|".join(identifiers).encode(), usedforsecurity=False).hexdigest()
+    return "-".join(digest[i : i + 8] for i in range(0, 40, 8))
+
+
+def claim(session: Session, tenant_id: str, arrival: Arrival) -> None:
+    """Make `tenant_id` the owner of a study, or reopen it; raises `ForeignStudy`. System session.
+
+    One statement decides it: two tenants who race get one owner.
+    """
+    row = session.execute(
+        """
+        INSERT INTO study AS s (study_instance_uid, tenant_id, orthanc_id, patient_id, patient_name,
+                                study_date, study_description, accession_number, modalities, source)
+        VALUES (%(uid)s, %(tenant)s, %(orthanc)s, %(patient_id)s, %(patient_name)s, %(date)s,
+                %(description)s, %(accession)s, %(modalities)s, %(source)s)
+        ON CONFLICT (study_instance_uid) DO UPDATE
+        SET state = CASE WHEN s.state = 'stable' THEN 'receiving' ELSE s.state END,
+            arrival = s.arrival + (s.state = 'stable')::int,
+            last_received_at = now()
+        WHERE s.tenant_id = excluded.tenant_id
+        RETURNING s.tenant_id
+        """,
+        {
+            "uid": arrival.study_instance_uid,
+            "tenant": tenant_id,
+            "orthanc": orthanc_id(arrival.patient_id, arrival.study_instance_uid),
+            "patient_id": arrival.patient_id,
+            "patient_name": arrival.patient_name,
+            "date": arrival.study_date,
+            "description": arrival.study_description,
+            "accession": arrival.accession_number,
+            "modalities": [arrival.modality] if arrival.modality else [],
+            "source": arrival.source,
+        },
+    ).fetchone()
+    if row is None:
+        raise ForeignStudy(f"StudyInstanceUID {arrival.study_instance_uid}.")
+
+
+def mark_receiving(session: Session, study_instance_uid: str) -> None:
+    """Note, before the first acknowledgement, that something of the study is on disk."""
+    session.execute(
+        "UPDATE study SET state = 'receiving', last_received_at = now() "
+        "WHERE study_instance_uid = %s AND state = 'claimed'",
+        [study_instance_uid],
+    )
+
+
+def record_progress(session: Session, studies: Iterable[tuple[str, int]]) -> None:
+    """Add newly stored instances (study, how many) and note that their studies are alive."""
+    for uid, instances in studies:
+        session.execute(
+            "UPDATE study SET last_received_at = now(), instance_count = instance_count + %s "
+            "WHERE study_instance_uid = %s",
+            [instances, uid],
+        )
+
+
+def quiet(session: Session, *, seconds: float, limit: int = 100) -> list[tuple[str, str, int]]:
+    """Studies (UID, Orthanc id, arrival) that receive nothing any more. System session."""
+    rows = session.execute(
+        "SELECT study_instance_uid, orthanc_id, arrival FROM study WHERE state = 'receiving' "
+        "AND last_received_at < now() - make_interval(secs => %s) "
+        "ORDER BY last_received_at LIMIT %s",
+        [seconds, limit],
+    )
+    return [(r["study_instance_uid"], r["orthanc_id"], r["arrival"]) for r in rows]
+
+
+def mark_stable(
+    session: Session,
+    study_instance_uid: str,
+    arrival: int,
+    *,
+    quiet_s: float,
+    modalities: Sequence[str],
+    series_count: int,
+    instance_count: int,
+) -> bool:
+    """Make the study stable and publish `StudyStable`, once per arrival. False: it goes on."""
+    row = session.execute(
+        """
+        UPDATE study SET state = 'stable', stable_at = now(), modalities = %(modalities)s,
+                         series_count = %(series)s, instance_count = %(instances)s
+        WHERE study_instance_uid = %(uid)s AND state = 'receiving' AND arrival = %(arrival)s
+          AND last_received_at < now() - make_interval(secs => %(quiet)s)
+        RETURNING tenant_id
+        """,
+        {
+            "uid": study_instance_uid,
+            "arrival": arrival,
+            "quiet": quiet_s,
+            "modalities": list(modalities),
+            "series": series_count,
+            "instances": instance_count,
+        },
+    ).fetchone()
+    if row is None:
+        return False
+    publish(session, row["tenant_id"], StudyStable(study_instance_uid, arrival))
+    return True
+
+
+def forget(session: Session, orthanc_id: str) -> None:
+    """A study was deleted from the archive: free its UID and tell the listeners."""
+    for row in session.execute(
+        "DELETE FROM study WHERE orthanc_id = %s RETURNING tenant_id, study_instance_uid",
+        [orthanc_id],
+    ).fetchall():
+        publish(session, row["tenant_id"], StudyDeleted(row["study_instance_uid"]))
+
+
+def expired_claims(session: Session, *, seconds: float) -> list[tuple[str, str]]:
+    """Claims (UID, Orthanc id) of which nothing was stored in time. System session."""
+    rows = session.execute(
+        "SELECT study_instance_uid, orthanc_id FROM study WHERE state = 'claimed' "
+        "AND last_received_at < now() - make_interval(secs => %s)",
+        [seconds],
+    )
+    return [(r["study_instance_uid"], r["orthanc_id"]) for r in rows]
+
+
+def owners(session: Session) -> dict[str, str]:
+    """The owner of every study, to fill a cache at start. System session."""
+    return {
+        r["study_instance_uid"]: r["tenant_id"]
+        for r in session.execute("SELECT study_instance_uid, tenant_id FROM study")
+    }
+
+
+def find(session: Session, study_instance_uid: str) -> dict[str, Any] | None:
+    """One study as the session may see it."""
+    return session.execute(
+        "SELECT * FROM study WHERE study_instance_uid = %s", [study_instance_uid]
+    ).fetchone()
