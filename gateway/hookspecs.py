@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from flask import Blueprint
 
     from gateway.context import TaskContext
+    from gateway.db import Session
     from gateway.events import StudyDeleted, StudyStable
+    from gateway.portal import Badge, Figure, Sample, StudySection
 
 PROJECT = "argonath"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -34,11 +38,32 @@ class WorkerHooks:
 
 
 class PortalHooks:
-    """Called once, when the portal starts."""
+    """Called by the portal: the first once at its start, the others while it makes a page."""
 
     @hookspec
     def portal_blueprint(self) -> Blueprint:
         """Pages of the extension; `blueprint.navigation` lists its (title, endpoint) in the menu."""
+        raise NotImplementedError
+
+    @hookspec
+    def study_badges(
+        self, session: Session, study_uids: Sequence[str]
+    ) -> Mapping[str, Sequence[Badge]]:
+        """What to say of each study in the list; `session` sees one tenant."""
+        raise NotImplementedError
+
+    @hookspec
+    def study_section(self, session: Session, study_uid: str) -> StudySection | None:
+        """A part of the page of one study."""
+
+    @hookspec
+    def overview_figures(self, session: Session) -> Sequence[Figure]:
+        """Numbers for a tenant's first page."""
+        raise NotImplementedError
+
+    @hookspec
+    def portal_metrics(self, session: Session) -> Sequence[Sample]:
+        """Values for /metrics, from a session across all tenants."""
         raise NotImplementedError
 
 

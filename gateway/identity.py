@@ -192,7 +192,7 @@ def enter_tenant(session: Session, principal: Principal, tenant_id: str | None) 
     if principal.person_id is None:
         raise NotFound("Only a signed-in person can change the tenant.")
     row = session.execute(
-        "SELECT coalesce(m.role, CASE WHEN p.system_admin THEN 'system-admin' END) AS role "
+        "SELECT CASE WHEN p.system_admin THEN 'system-admin' ELSE m.role END AS role "
         "FROM person p LEFT JOIN membership m ON m.person_id = p.person_id AND m.tenant_id = %s "
         "WHERE p.person_id = %s",
         [tenant_id, principal.person_id],

@@ -1,0 +1,115 @@
+"""What a page of an extension is given by the portal, and what it may add to the portal's own pages.
+
+A `portal.py` takes the context from ``flask.current_app.extensions["argonath"]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gateway import access, audit
+from gateway.access import Action, Resource
+from gateway.archive import Archive
+from gateway.db import Database, Session
+from gateway.errors import GatewayError
+from gateway.identity import Principal
+from gateway.plugins import Extension
+from gateway.settings import Settings
+
+type Tone = Literal["good", "busy", "bad", "plain"]
+
+
+class NoTenantEntered(GatewayError):
+    """This page shows one tenant, and none is chosen.
+
+    Enter a tenant first: Tenants, then Enter.
+    """
+
+    http_status = 409
+
+
+@dataclass(frozen=True)
+class Badge:
+    """A state in a few words; colour only repeats what the words say."""
+
+    text: str
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number on the overview, with the page that explains it."""
+
+    label: str
+    value: int
+    tone: Tone = "plain"
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class StudySection:
+    """A part of the page of one study; `html` is markup that the extension's template escaped."""
+
+    title: str
+    html: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One value for Prometheus."""
+
+    name: str
+    help: str
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PortalContext:
+    """The portal's settings, rows, archive and the principal of the present request."""
+
+    settings: Settings
+    database: Database
+    extensions: Sequence[Extension]
+    principal: Callable[[], Principal]
+    origin: Callable[[], str]
+
+    def tenant(self, action: Action) -> str:
+        """The tenant on which the present principal may do `action`.
+
+        Raises `NotAuthenticated`, `NotAllowed` or `NoTenantEntered`.
+        """
+        principal = self.principal()
+        access.require(principal, action, Resource(principal.tenant_id))
+        if principal.tenant_id is None:
+            raise NoTenantEntered
+        return principal.tenant_id
+
+    def may(self, action: Action) -> bool:
+        """Whether to offer `action` on the page; doing it asks `tenant` again."""
+        return access.permits(self.principal(), action)
+
+    def archive(self, tenant_id: str, *, timeout_s: float = 5.0) -> Archive:
+        """The archive of one tenant, for as long as somebody looks at an empty page."""
+        return Archive(
+            self.settings.orthanc_url, self.settings.internal_token, tenant_id, timeout_s=timeout_s
+        )
+
+    def record(
+        self, session: Session, action: str, resource: str, tenant_id: str | None, detail: str = ""
+    ) -> None:
+        """Append to the audit, in the transaction of the deed, that the principal did it."""
+        audit.append(
+            session,
+            audit.Record(
+                self.principal().name,
+                action,
+                resource,
+                "allowed",
+                tenant_id,
+                self.origin(),
+                detail,
+            ),
+        )
