@@ -47,7 +47,8 @@ POLICY: Mapping[Action, frozenset[Role]] = {
     Action.READ_METRICS: _SYSTEM,
     Action.RAW_ARCHIVE: _SYSTEM,
 }
-ACROSS_TENANTS = frozenset({Action.MANAGE_TENANTS, Action.READ_METRICS, Action.RAW_ARCHIVE})
+# Whoever has entered a tenant sees that tenant alone, whatever the role.
+OUTSIDE_TENANTS = frozenset({Action.RAW_ARCHIVE})
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,9 @@ class Resource:
 
 def permits(principal: Principal, action: Action) -> bool:
     """Whether the role may do `action` to something of its own."""
-    if principal.role not in POLICY.get(action, frozenset()):
+    if principal.tenant_id is not None and action in OUTSIDE_TENANTS:
         return False
-    return principal.tenant_id is None or action not in ACROSS_TENANTS or is_system(principal)
+    return principal.role in POLICY.get(action, frozenset())
 
 
 def is_system(principal: Principal) -> bool:
