@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     wait = _verb(verbs, "wait", commands.wait, "wait until the database has the present schema")
     wait.add_argument("--seconds", type=float, default=120)
     _verb(verbs, "welcome", commands.welcome, "say where to go and how to sign in")
-    _verb(verbs, "first-start", commands.first_start, "demonstration tenants and studies, once")
+    _verb(verbs, "demo", commands.load_demo, "make the demonstration tenants, people and studies")
     logs = _verb(verbs, "logs", commands.logs, "print the gateway's log")
     logs.add_argument("--lines", type=int, default=100)
 
@@ -49,7 +49,8 @@ def parser() -> argparse.ArgumentParser:
     key = verbs.add_parser("api-key", help="API keys").add_subparsers(required=True)
     create = _verb(key, "create", commands.key_create, "make a key and print it, alone")
     create.add_argument("--tenant", help="whose key; left out only with --role system-admin")
-    create.add_argument("--role", type=Role, default=Role.MEMBER, choices=[*_TENANT_ROLES, Role.SYSTEM_ADMIN])
+    every_role = [*_TENANT_ROLES, Role.SYSTEM_ADMIN]
+    create.add_argument("--role", type=Role, default=Role.MEMBER, choices=every_role)
     create.add_argument("--label", default="", help="what it is for")
     revoke = _verb(key, "revoke", commands.key_revoke, "make a key worthless at once")
     revoke.add_argument("key", help="the key itself, or its number in the portal")
@@ -67,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _verb(
-    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
     name: str,
     run: commands.Command,
     help: str,

@@ -82,8 +82,8 @@ def welcome(settings: Settings, options: Namespace) -> None:
     print(demo.welcome_text(settings))
 
 
-def first_start(settings: Settings, options: Namespace) -> None:
-    """Make the demonstration tenants, the first user and the sample studies, once."""
+def load_demo(settings: Settings, options: Namespace) -> None:
+    """Make the demonstration tenants, two people and the sample studies; again: no change."""
     with _database(settings) as database:
         demo.prepare(settings, database)
 

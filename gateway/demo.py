@@ -20,21 +20,17 @@ ADMIN = "admin@argonath.example"
 NORTH_USER = "north@argonath.example"
 TENANTS = {"north": "North Hospital", "south": "South Clinic"}
 _BOUNDARY = "argonath-first-start"
-_DONE = "demonstration"
 
 
 def prepare(settings: Settings, database: Database) -> None:
-    """Make tenants and people if there are none, and then send the sample studies, once."""
+    """Make tenants and people if there are none, and send the sample studies; may be repeated."""
     with database.system_session("first start") as session:
         tenants = tenancy.list_tenants(session)
     if not tenants:
         _make_tenants(settings, database)
-    marker = settings.data / _DONE
-    if not marker.exists():
-        _send(settings, "north", ct_phantom())
-        _send(settings, "north", _pydicom_file("CT_small.dcm"))
-        _send(settings, "south", _pydicom_file("MR_small.dcm"))
-        marker.touch()
+    _send(settings, "north", ct_phantom())
+    _send(settings, "north", _pydicom_file("CT_small.dcm"))
+    _send(settings, "south", _pydicom_file("MR_small.dcm"))
 
 
 def welcome_text(settings: Settings) -> str:
@@ -52,6 +48,8 @@ def welcome_text(settings: Settings) -> str:
             f"  Sign in as  {NORTH_USER} (a tenant's admin) or {ADMIN} (the system's)",
             f"  Password    {password.read_text().strip()}",
         ]
+    else:
+        lines.append("  Sign in as  whom `./argonath user create` makes")
     lines.append("  API key     ./argonath api-key create --tenant north --role member")
     return "\n".join(lines)
 

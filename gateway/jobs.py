@@ -1,0 +1,165 @@
+"""Jobs: PostgreSQL is the truth, Redis only the executor.
+
+A job is a row, made in the transaction of whoever wants it. It runs at least once, so a task must
+bear being run again. Every change to a running job names its attempt: a worker that lost its
+lease can no longer say anything about it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from gateway.db import Session
+from gateway.errors import BrokenExtension, GatewayError
+
+CHANNEL = "argonath_job"
+LEASE_S = 30.0
+LONGEST_DELAY_S = 600.0
+
+
+class Postpone(GatewayError):
+    """A job cannot run now.
+
+    It is tried again by itself; this does not count as an attempt.
+    """
+
+    http_status = 503
+    permanent = False
+
+    def __init__(self, delay_s: float, detail: str = "") -> None:
+        super().__init__(detail)
+        self.delay_s = delay_s
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that this process has claimed."""
+
+    job_id: int
+    tenant_id: str
+    extension: str
+    task: str
+    arguments: dict[str, Any]
+    attempts: int
+    max_attempts: int
+    time_limit_s: int
+
+
+def task[**P](function: Callable[P, None]) -> Callable[P, None]:
+    """Mark a function of a `worker.py` as one that a job may name: ``f(context, **arguments)``."""
+    function.argonath_task = True  # type: ignore[attr-defined]
+    return function
+
+
+def task_named(module: object, name: str) -> Callable[..., None]:
+    """The task of that name; raises `BrokenExtension` for what `task` does not mark."""
+    function = getattr(module, name, None)
+    if not callable(function) or not getattr(function, "argonath_task", False):
+        raise BrokenExtension(f"It has no task {name!r}.")
+    return function  # type: ignore[no-any-return]
+
+
+def enqueue(
+    session: Session,
+    *,
+    tenant_id: str,
+    extension: str,
+    task: str,
+    arguments: Mapping[str, Any],
+    queue: str = "default",
+    unique_key: str | None = None,
+    delay_s: float = 0.0,
+    max_attempts: int = 10,
+    time_limit_s: int = 600,
+) -> int | None:
+    """Make a job if, and only if, the session's transaction commits; its id.
+
+    None: a job of this tenant with this `unique_key` exists, whatever became of it.
+    """
+    row = session.execute(
+        """
+        INSERT INTO job (tenant_id, queue, extension, task, arguments, unique_key, run_at,
+                         max_attempts, time_limit_s)
+        VALUES (%s, %s, %s, %s, %s, %s, now() + make_interval(secs => %s), %s, %s)
+        ON CONFLICT (unique_key) DO NOTHING RETURNING job_id
+        """,
+        [
+            tenant_id,
+            queue,
+            extension,
+            task,
+            Jsonb(dict(arguments)),
+            # Without the tenant one could block, or find out about, another's job.
+            None if unique_key is None else f"{tenant_id}:{unique_key}",
+            delay_s,
+            max_attempts,
+            time_limit_s,
+        ],
+    ).fetchone()
+    if row is None:
+        return None
+    session.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+    return int(row["job_id"])
+
+
+def claim(session: Session, job_id: int) -> Job | None:
+    """Take a job that is due, or whose worker was lost. None: it is not to run. System session."""
+    row = session.execute(
+        """
+        UPDATE job SET state = 'running', attempts = attempts + 1,
+                       lease_until = now() + make_interval(secs => %s)
+        WHERE job_id = %s AND ((state = 'waiting' AND run_at <= now())
+                               OR (state = 'running' AND lease_until < now()))
+        RETURNING job_id, tenant_id, extension, task, arguments, attempts, max_attempts,
+                  time_limit_s
+        """,
+        [LEASE_S, job_id],
+    ).fetchone()
+    return None if row is None else Job(**row)
+
+
+def renew(session: Session, job: Job) -> bool:
+    """Keep a running job ours for another lease; False: it is not ours any more."""
+    return _update(session, job, "lease_until = now() + make_interval(secs => %s)", LEASE_S)
+
+
+def finish(session: Session, job: Job) -> bool:
+    """The job is done."""
+    return _update(session, job, "state = 'done', finished_at = now(), last_error = NULL")
+
+
+def give_up(session: Session, job: Job, error: str) -> bool:
+    """The job failed and is not tried again."""
+    return _update(session, job, "state = 'failed', finished_at = now(), last_error = %s", error)
+
+
+def try_again(session: Session, job: Job, *, delay_s: float, error: str, free: bool) -> bool:
+    """Let the job wait; `free`: this run does not count as an attempt."""
+    assignments = (
+        "state = 'waiting', queued_until = NULL, lease_until = NULL, "
+        "run_at = now() + make_interval(secs => %s), last_error = %s, "
+        # Attempts only grow: they tell one run from another.
+        "max_attempts = max_attempts + %s"
+    )
+    updated = _update(session, job, assignments, delay_s, error, int(free))
+    session.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+    return updated
+
+
+def backoff_s(first_s: float, failures: int, longest_s: float = LONGEST_DELAY_S) -> float:
+    """The pause after so many failures: doubling, up to `longest_s`, 20 % earlier or later."""
+    pause = min(longest_s, first_s * 2.0 ** min(max(failures, 1) - 1, 30))
+    return pause * random.uniform(0.8, 1.2)
+
+
+def _update(session: Session, job: Job, assignments: str, *values: object) -> bool:
+    statement = (
+        f"UPDATE job SET {assignments} WHERE job_id = %s AND state = 'running' AND attempts = %s"
+    )
+    cursor = session.execute(statement.encode(), [*values, job.job_id, job.attempts])
+    return cursor.rowcount == 1

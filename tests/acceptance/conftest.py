@@ -1,0 +1,201 @@
+"""One whole gateway, as `make run` starts it, and the tools of a modality to try it with."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from dicomweb_client.api import DICOMwebClient
+from selenium import webdriver
+
+from gateway.phantom import ct_phantom
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class RunningGateway:
+    """A gateway of our own on free ports, and what a person would do with it."""
+
+    data: Path
+    http_port: int
+    dicom_port: int
+    process: subprocess.Popen[bytes] | None = None
+    admin_email: str = "admin@argonath.example"
+    north_email: str = "north@argonath.example"
+    north_key: str = ""
+    south_key: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def admin_password(self) -> str:
+        return (self.data / "secrets/first_password").read_text().strip()
+
+    def start(self) -> None:
+        """As `make run` does, and wait until it is ready."""
+        log = (self.data / "gateway.log").open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, CHECKOUT / "docker/start/gateway"],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        log.close()
+        self.wait_until(self.is_ready, 120)
+
+    def stop(self) -> None:
+        """As Ctrl-C does."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+
+    def is_ready(self) -> bool:
+        """Whether the health check says that every part is ready."""
+        try:
+            return httpx.get(f"{self.url}/health", timeout=10).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def argonath(self, *words: str) -> str:
+        """What the command `argonath` prints."""
+        environment = {**self.environment}
+        for line in (self.data / "run/environment").read_text().splitlines():
+            name, _, value = line.removeprefix("export ").partition("=")
+            environment[name] = value.strip("'")
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway.cli", *words],
+            cwd=CHECKOUT,
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def kill(self, program: str) -> None:
+        """End a part at once, as a crash would."""
+        pid = subprocess.run(
+            ["supervisorctl", "-s", f"unix://{self.data}/run/supervisor.sock", "pid", program],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONPATH": ""},
+        ).stdout
+        os.kill(int(pid), signal.SIGKILL)
+
+    def dicomweb(self, key: str) -> DICOMwebClient:
+        """A client with an API key."""
+        return DICOMwebClient(
+            f"{self.url}/dicom-web", headers={"Authorization": f"Bearer {key}"}
+        )
+
+    def get(self, path: str, key: str = "", **headers: str) -> httpx.Response:
+        """GET with an API key, or without one."""
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        return httpx.get(self.url + path, headers=headers, timeout=30)
+
+    def storescu(
+        self, *files: Path, called: str = "NORTH", calling: str = "CT1"
+    ) -> subprocess.CompletedProcess[str]:
+        """Send files as a modality does; the answer holds what dcmtk printed."""
+        return subprocess.run(
+            ["storescu", "-v", "-R", "-aec", called, "-aet", calling, "-xs", "127.0.0.1",
+             str(self.dicom_port), *map(str, files)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )  # fmt: skip
+
+    def send_phantom(self, folder: Path, name: str, *, slices: int = 2, called: str = "NORTH") -> str:
+        """Store a phantom study of patient `name`; its StudyInstanceUID."""
+        seed = uuid.uuid4().hex
+        files = []
+        for index, content in enumerate(
+            ct_phantom(slices, seed=seed, patient_name=name, patient_id=f"ID-{seed[:8]}")
+        ):
+            file = folder / f"{seed}-{index}.dcm"
+            file.write_bytes(content)
+            files.append(file)
+        sent = self.storescu(*files, called=called)
+        assert sent.returncode == 0, sent.stdout + sent.stderr
+        return study_uid_of(files[0])
+
+    @staticmethod
+    def wait_until(holds: Callable[[], object], seconds: float = 30) -> None:
+        """Return when `holds` is true; fail after `seconds`."""
+        end = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < end, f"not within {seconds} s"
+            time.sleep(0.1)
+
+
+def study_uid_of(file: Path) -> str:
+    """(0020,000D) of a DICOM file."""
+    from pydicom import dcmread
+
+    return str(dcmread(file, stop_before_pixels=True).StudyInstanceUID)
+
+
+def free_port() -> int:
+    """A TCP port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    """The gateway that all acceptance tests share, started once."""
+    # A socket's path has at most 108 characters, so not below pytest's own folder.
+    data = Path(os.environ.get("ARGONATH_TEST_HOME", "/data")) / f"gw-{uuid.uuid4().hex[:6]}"
+    data.mkdir(parents=True, mode=0o700)
+    gateway = RunningGateway(data, free_port(), free_port())
+    gateway.environment = {
+        **os.environ,
+        "ARGONATH_DATA": str(data),
+        "ARGONATH_HTTP_PORT": str(gateway.http_port),
+        "ARGONATH_DICOM_PORT": str(gateway.dicom_port),
+        "ARGONATH_STABLE_AFTER_S": "2",
+        "ARGONATH_RETRY_DELAY_S": "1",
+    }
+    gateway.start()
+    log = data / "gateway.log"
+    gateway.wait_until(lambda: re.search(r"Ready after", log.read_text()), 60)
+    gateway.north_key = gateway.argonath("api-key", "create", "--tenant", "north")
+    gateway.south_key = gateway.argonath("api-key", "create", "--tenant", "south")
+    yield gateway
+    gateway.stop()
+
+
+@pytest.fixture
+def browser() -> Iterator[webdriver.Chrome]:
+    """A fresh headless Chromium of 1280x800."""
+    options = webdriver.ChromeOptions()
+    for argument in (
+        "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
+        "disable-background-networking", "disable-component-update", "disable-sync",
+        "disable-dev-shm-usage", "window-size=1280,800",
+    ):  # fmt: skip
+        options.add_argument(f"--{argument}")
+    options.binary_location = "/usr/bin/chromium"
+    driver = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
+    yield driver
+    driver.quit()

@@ -1,0 +1,163 @@
+"""A study that is sent to the gateway is read by its tenant alone."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from requests import HTTPError
+
+from gateway.phantom import ct_phantom
+from tests.acceptance.conftest import RunningGateway, study_uid_of
+
+NO_SUCH = "1.2.3.4.5.6.7.8.9"
+
+
+@pytest.fixture
+def study(gateway: RunningGateway, tmp_path: Path) -> str:
+    return gateway.send_phantom(tmp_path, "Isolated^Ida")
+
+
+def test_the_owner_finds_the_study_by_wildcard_and_by_encoded_name(
+    gateway: RunningGateway, study: str
+) -> None:
+    client = gateway.dicomweb(gateway.north_key)
+    for pattern in ("Isolated^*", "ISOLATED^IDA", "*solated*"):
+        found = client.search_for_studies(search_filters={"PatientName": pattern})
+        assert study in {row["0020000D"]["Value"][0] for row in found}, pattern
+
+
+def test_the_owner_reads_metadata_a_frame_and_the_whole_study(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
+    sent = [dcmread(BytesIO(f)) for f in ct_phantom(3, seed=f"{tmp_path}", patient_id="W1")]
+    files = [tmp_path / f"{n}.dcm" for n in range(3)]
+    for file, ds in zip(files, sent, strict=True):
+        ds.save_as(file)
+    assert gateway.storescu(*files).returncode == 0
+    first = sent[0]
+    client = gateway.dicomweb(gateway.north_key)
+    uids = (first.StudyInstanceUID, first.SeriesInstanceUID, first.SOPInstanceUID)
+    assert client.retrieve_instance_metadata(*uids)["00280010"]["Value"] == [first.Rows]
+    assert client.retrieve_instance_frames(*uids, frame_numbers=[1])[0] == first.PixelData
+    got = {ds.SOPInstanceUID: ds for ds in client.retrieve_series(*uids[:2])}
+    assert got == {ds.SOPInstanceUID: ds for ds in sent}
+
+
+def test_another_tenant_finds_nothing_and_gets_404(gateway: RunningGateway, study: str) -> None:
+    client = gateway.dicomweb(gateway.south_key)
+    assert client.search_for_studies(search_filters={"StudyInstanceUID": study}) == []
+    assert client.search_for_series(study) == []
+    assert client.search_for_instances(study) == []
+    with pytest.raises(HTTPError) as caught:
+        client.retrieve_study_metadata(study)
+    assert caught.value.response.status_code == 404
+
+
+@pytest.mark.parametrize("path", ["", "/metadata", "/rendered", "/series", "/instances"])
+def test_somebody_elses_study_looks_exactly_like_one_that_does_not_exist(
+    gateway: RunningGateway, study: str, path: str
+) -> None:
+    foreign = gateway.get(f"/dicom-web/studies/{study}{path}", gateway.south_key)
+    absent = gateway.get(f"/dicom-web/studies/{NO_SUCH}{path}", gateway.south_key)
+    assert foreign.status_code == absent.status_code
+    assert foreign.text.replace(study, "X") == absent.text.replace(NO_SUCH, "X")
+
+
+def test_the_list_of_all_instances_holds_the_own_alone(
+    gateway: RunningGateway, study: str
+) -> None:
+    for key, sees in ((gateway.north_key, True), (gateway.south_key, False)):
+        rows = gateway.get(
+            f"/dicom-web/instances?StudyInstanceUID={study}", key
+        ).json()
+        every = gateway.get("/dicom-web/instances?limit=1000&includefield=0020000D", key).json()
+        assert bool(rows) is sees
+        assert (study in {r["0020000D"]["Value"][0] for r in every}) is sees
+
+
+@pytest.mark.parametrize("key", ["", "argonath_wrong"])
+def test_without_a_valid_key_the_answer_is_401_and_how_to_get_one(
+    gateway: RunningGateway, key: str
+) -> None:
+    answer = gateway.get("/dicom-web/studies", key)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert "cure" in answer.json()
+
+
+def test_a_revoked_key_is_refused(gateway: RunningGateway) -> None:
+    key = gateway.argonath("api-key", "create", "--tenant", "north")
+    assert gateway.get("/dicom-web/studies", key).status_code == 200
+    gateway.argonath("api-key", "revoke", key)
+    gateway.wait_until(
+        lambda: gateway.get("/dicom-web/studies", key).status_code == 401, seconds=2
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/orthanc/studies", "/orthanc/system", "/orthanc/app/explorer.html", "/orthanc/changes",
+     "/orthanc/tools/labels", "/dicom-web/servers", "/dicom-web/studies/../servers",
+     "/orthanc/argonath/admit", "/metrics"],
+)  # fmt: skip
+def test_a_tenants_key_does_not_reach_what_is_behind_the_gateway(
+    gateway: RunningGateway, path: str
+) -> None:
+    answer = gateway.get(path, gateway.north_key)
+    assert answer.status_code in (403, 404)
+
+
+def test_a_system_admin_reaches_orthanc(gateway: RunningGateway) -> None:
+    key = gateway.argonath("api-key", "create", "--role", "system-admin")
+    assert gateway.get("/orthanc/system", key).json()["Version"]
+    assert b"argonath" in gateway.get("/metrics", key).content
+
+
+def test_an_unknown_called_ae_title_is_refused(gateway: RunningGateway, tmp_path: Path) -> None:
+    file = tmp_path / "one.dcm"
+    file.write_bytes(ct_phantom(1, seed="unknown", patient_id="U")[0])
+    sent = gateway.storescu(file, called="NOBODY")
+    assert "0x0124" in (sent.stdout + sent.stderr).lower() or "Refused" in sent.stderr + sent.stdout
+    assert gateway.get(f"/dicom-web/studies/{study_uid_of(file)}/metadata", gateway.north_key).status_code == 404  # noqa: E501
+
+
+@pytest.mark.parametrize("patient_id", ["same", "another"])
+def test_an_instance_cannot_join_the_study_of_another_tenant(
+    gateway: RunningGateway, tmp_path: Path, patient_id: str
+) -> None:
+    study = gateway.send_phantom(tmp_path, "Victim^Vera")
+    stolen = dcmread(next(tmp_path.glob("*-0.dcm")))
+    stolen.SOPInstanceUID = stolen.file_meta.MediaStorageSOPInstanceUID = f"{NO_SUCH}.1"
+    if patient_id == "another":
+        stolen.PatientID = "SOMEBODY-ELSE"
+    attack = tmp_path / "attack.dcm"
+    stolen.save_as(attack)
+
+    by_dimse = gateway.storescu(attack, called="SOUTH")
+    assert "0x0124" in (by_dimse.stdout + by_dimse.stderr).lower()
+    with pytest.raises(HTTPError):
+        gateway.dicomweb(gateway.south_key).store_instances([dcmread(attack)])
+
+    assert gateway.dicomweb(gateway.south_key).search_for_instances(study) == []
+    assert len(gateway.dicomweb(gateway.north_key).search_for_instances(study)) == 2
+
+
+def test_a_study_stored_by_stow_belongs_to_the_tenant_of_the_key(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
+    ds = dcmread(BytesIO(ct_phantom(1, seed=f"stow {tmp_path}", patient_id="STOW")[0]))
+    gateway.dicomweb(gateway.south_key).store_instances([ds])
+    for key, count in ((gateway.south_key, 1), (gateway.north_key, 0)):
+        found = gateway.dicomweb(key).search_for_instances(ds.StudyInstanceUID)
+        assert len(found) == count
+
+
+def test_a_viewers_key_cannot_store(gateway: RunningGateway) -> None:
+    key = gateway.argonath("api-key", "create", "--tenant", "north", "--role", "viewer")
+    ds = dcmread(BytesIO(ct_phantom(1, seed="viewer", patient_id="V")[0]))
+    with pytest.raises(HTTPError) as caught:
+        gateway.dicomweb(key).store_instances([ds])
+    assert caught.value.response.status_code == 403
