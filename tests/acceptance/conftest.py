@@ -1,4 +1,7 @@
-"""One whole gateway, as `make run` starts it, and the tools of a modality to try it with."""
+"""One whole gateway, as `make run` starts it, and the tools of a modality to try it with.
+
+dcmtk is called by its full path: pynetdicom installs tools of the same names.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +120,7 @@ class RunningGateway:
     ) -> subprocess.CompletedProcess[str]:
         """Send files as a modality does; the answer holds what dcmtk printed."""
         return subprocess.run(
-            ["storescu", "-v", "-R", "-aec", called, "-aet", calling, "-xs", "127.0.0.1",
+            ["/usr/bin/storescu", "-v", "-R", "-aec", called, "-aet", calling, "127.0.0.1",
              str(self.dicom_port), *map(str, files)],
             capture_output=True,
             text=True,
@@ -161,11 +164,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    """The gateway that all acceptance tests share, started once."""
+def make_gateway(**settings: str) -> RunningGateway:
+    """Start a gateway of our own; `settings` are ARGONATH_* values by their lower-case names."""
     # A socket's path has at most 108 characters, so not below pytest's own folder.
-    data = Path(os.environ.get("ARGONATH_TEST_HOME", "/data")) / f"gw-{uuid.uuid4().hex[:6]}"
+    data = Path("/data") / f"gw-{uuid.uuid4().hex[:6]}"
     data.mkdir(parents=True, mode=0o700)
     gateway = RunningGateway(data, free_port(), free_port())
     gateway.environment = {
@@ -173,14 +175,20 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway
         "ARGONATH_DATA": str(data),
         "ARGONATH_HTTP_PORT": str(gateway.http_port),
         "ARGONATH_DICOM_PORT": str(gateway.dicom_port),
-        "ARGONATH_STABLE_AFTER_S": "2",
-        "ARGONATH_RETRY_DELAY_S": "1",
+        **{f"ARGONATH_{name.upper()}": value for name, value in settings.items()},
     }
     gateway.start()
     log = data / "gateway.log"
     gateway.wait_until(lambda: re.search(r"Ready after", log.read_text()), 60)
     gateway.north_key = gateway.argonath("api-key", "create", "--tenant", "north")
     gateway.south_key = gateway.argonath("api-key", "create", "--tenant", "south")
+    return gateway
+
+
+@pytest.fixture(scope="session")
+def gateway() -> Iterator[RunningGateway]:
+    """The gateway that all acceptance tests share, started once."""
+    gateway = make_gateway(stable_after_s="2", retry_delay_s="1")
     yield gateway
     gateway.stop()
 

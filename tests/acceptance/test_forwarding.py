@@ -34,7 +34,7 @@ class Receiver:
         script.write_text(f'#!/bin/sh\necho "$1" >> {self.log}\nsleep 0.03\n')
         script.chmod(0o755)
         self._process = subprocess.Popen(
-            ["storescp", "-od", self.folder, "-aet", "RECEIVER", "+xa",
+            ["/usr/bin/storescp", "-od", self.folder, "-aet", "RECEIVER", "+xa",
              "-xcr", f"{script} #f", "--exec-sync", str(self.port)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,0 +1,1 @@
+"""Speed as ratios against stock Orthanc, interleaved in one run: `make bench`."""

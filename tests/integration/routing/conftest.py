@@ -1,0 +1,171 @@
+"""An archive that holds one CT study, and receivers that can be killed."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+from gateway.db import Database
+from gateway.settings import Settings
+from tests.integration.worker_host import WorkerHost
+
+STUDY = generate_uid()
+SERIES = generate_uid()
+
+
+def make_file(number: int, sop_class: UID = CTImageStorage, **tags: Any) -> bytes:
+    """A small CT slice."""
+    dataset = Dataset()
+    dataset.SOPClassUID = sop_class
+    dataset.SOPInstanceUID = f"{SERIES}.{number}"
+    dataset.StudyInstanceUID = STUDY
+    dataset.SeriesInstanceUID = SERIES
+    dataset.PatientID = "P1"
+    dataset.PatientName = "Doe^Jane"
+    dataset.Modality = "CT"
+    dataset.InstanceNumber = number
+    dataset.Rows = dataset.Columns = 32
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit = 15
+    dataset.PixelRepresentation = 0
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.PixelData = bytes([number % 256, 1]) * 1024
+    for keyword, value in tags.items():
+        setattr(dataset, keyword, value)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = sop_class
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    buffer = BytesIO()
+    FileDataset(None, dataset, preamble=b"\0" * 128, file_meta=meta).save_as(
+        buffer, enforce_file_format=True
+    )
+    return buffer.getvalue()
+
+
+class FakeArchive:
+    """What routing asks of Orthanc, over HTTP."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        archive = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                status, body = archive.answer(self.path)
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def add(self, *files: bytes) -> None:
+        for file in files:
+            self.files[str(dcmread(BytesIO(file)).SOPInstanceUID)] = file
+
+    def answer(self, path: str) -> tuple[int, bytes]:
+        parts = urlsplit(path)
+        if parts.path == "/wado":
+            uid = parse_qs(parts.query)["objectUID"][0]
+            return (200, self.files[uid]) if uid in self.files else (404, b"")
+        datasets = [dcmread(BytesIO(file), stop_before_pixels=True) for file in self.files.values()]
+        if parts.path.endswith("/metadata"):
+            uid = parts.path.split("/")[-2]
+            datasets = [dataset for dataset in datasets if dataset.SOPInstanceUID == uid]
+        return 200, json.dumps([dataset.to_json_dict() for dataset in datasets]).encode()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Receiver:
+    """A C-STORE SCP that counts; `status_of` decides what it answers."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.received: Counter[str] = Counter()
+        self.files: dict[str, bytes] = {}
+        self.refused: dict[str, int] = {}
+        self.associations = 0
+        self.die_after = 0
+        self.port = port
+        self.start()
+
+    def start(self) -> None:
+        ae = AE(ae_title="PACS")
+        ae.maximum_pdu_size = 0
+        for context in AllStoragePresentationContexts:
+            assert context.abstract_syntax is not None
+            ae.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
+        ae.add_supported_context(Verification)
+        self._server = ae.start_server(
+            ("127.0.0.1", self.port),
+            block=False,
+            evt_handlers=[(evt.EVT_C_STORE, self._store), (evt.EVT_ESTABLISHED, self._count)],
+        )
+        self.port = self._server.server_address[1]  # type: ignore[union-attr]
+
+    def stop(self) -> None:
+        self._server.shutdown()  # type: ignore[union-attr]
+
+    def _count(self, event: evt.Event) -> None:
+        self.associations += 1
+
+    def _store(self, event: evt.Event) -> int:
+        uid = str(event.request.AffectedSOPInstanceUID)
+        if self.die_after and len(self.received) >= self.die_after:
+            event.assoc.abort()  # nothing is stored and nothing answered
+            return 0xC000
+        if uid in self.refused:
+            return self.refused[uid]
+        self.received[uid] += 1
+        self.files[uid] = event.encoded_dataset(include_meta=False)
+        return 0x0000
+
+
+@pytest.fixture
+def archive() -> Iterator[FakeArchive]:
+    archive = FakeArchive()
+    yield archive
+    archive.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.stop()
+
+
+@pytest.fixture
+def settings(settings: Settings, archive: FakeArchive) -> Settings:
+    return replace(settings, orthanc_url=archive.url)
+
+
+@pytest.fixture
+def host(settings: Settings, database: Database, tmp_path: Path) -> Iterator[WorkerHost]:
+    host = WorkerHost(settings)
+    yield host
+    host.stop()
