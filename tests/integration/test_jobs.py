@@ -17,7 +17,7 @@ from gateway.events import StudyStable, publish
 from gateway.settings import Settings
 from tests.integration.worker_host import WorkerHost, until
 
-WORKER = '''
+WORKER = """
 import os, time
 from pathlib import Path
 from gateway.errors import ArchiveUnavailable, InvalidInput
@@ -65,7 +65,7 @@ def postponed(context):
 
 def hidden(context):
     _note(context, "hidden")
-'''
+"""
 
 
 @pytest.fixture
@@ -299,3 +299,20 @@ def test_what_redis_forgets_is_handed_to_it_again(
     Dispatcher(database, connection, manager).step()
     assert connection.llen("rq:queue:default") == 1, "it is still there: no second copy"
     connection.flushdb()
+
+
+def test_a_job_that_is_hurried_while_it_runs_is_tried_again_at_once(database: Database) -> None:
+    job_id = enqueue(database, "good")
+    with database.system_session("test") as session:
+        job = jobs.claim(session, job_id)
+    assert job is not None
+    with database.tenant_session("north") as session:
+        jobs.hurry(session, extension="trial", task="good")
+    with database.system_session("test") as session:
+        assert jobs.try_again(session, job, delay_s=600, error="x", free=True)
+        again = jobs.claim(session, job_id)
+    assert again is not None
+    with database.system_session("test") as session:
+        assert not jobs.finish(session, job), "an earlier run has nothing to say any more"
+        assert jobs.try_again(session, again, delay_s=600, error="x", free=True)
+        assert jobs.claim(session, job_id) is None

@@ -25,7 +25,7 @@ from gateway.settings import Settings
 from tests.integration.worker_host import WorkerHost
 
 STUDY = generate_uid()
-SERIES = generate_uid()
+SERIES = generate_uid()[:50].rstrip(".")
 
 
 def make_file(number: int, sop_class: UID = CTImageStorage, **tags: Any) -> bytes:
@@ -128,7 +128,9 @@ class Receiver:
         self.port = self._server.server_address[1]  # type: ignore[union-attr]
 
     def stop(self) -> None:
-        self._server.shutdown()  # type: ignore[union-attr]
+        if self._server is not None:
+            self._server.shutdown()
+        self._server = None
 
     def _count(self, event: evt.Event) -> None:
         self.associations += 1

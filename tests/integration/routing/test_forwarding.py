@@ -151,7 +151,7 @@ def test_an_instance_that_is_refused_for_now_is_sent_again(
     database: Database, archive: FakeArchive, receiver: Receiver, host: WorkerHost
 ) -> None:
     archive.add(*(make_file(n) for n in range(3)))
-    uid = list(archive.files)[0]
+    uid = next(iter(archive.files))
     receiver.refused = {uid: 0xA700}
     forward(database, receiver.port)
     arrive(database)
@@ -197,7 +197,7 @@ def test_a_destination_that_is_switched_off_gets_everything_when_it_is_on(
     until(lambda: state(database) == "delivered")
 
 
-def test_what_was_not_delivered_of_a_deleted_study_fails(
+def test_what_was_not_delivered_of_a_deleted_study_fails_until_it_comes_again(
     database: Database, archive: FakeArchive, receiver: Receiver, host: WorkerHost
 ) -> None:
     archive.add(make_file(1))
@@ -208,6 +208,12 @@ def test_what_was_not_delivered_of_a_deleted_study_fails(
     with database.tenant_session("north") as session:
         publish(session, "north", StudyDeleted(STUDY))
     until(lambda: state(database) == "failed")
+
+    receiver.start()  # and when the study comes again, with more than before
+    archive.add(make_file(2))
+    arrive(database)
+    until(lambda: state(database) == "delivered")
+    assert sorted(receiver.received.values()) == [1, 1]
 
 
 def test_another_tenant_sees_neither_destination_nor_delivery(

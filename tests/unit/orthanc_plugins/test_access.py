@@ -25,7 +25,7 @@ class Directory:
     def __call__(self, token: str) -> Principal:
         self.asked += 1
         if token not in PEOPLE:
-            raise NotAuthenticated()
+            raise NotAuthenticated
         return PEOPLE[token]
 
     def note(self, request: Request, method: str) -> None:
@@ -52,9 +52,11 @@ def bearer(token: str, **more: str) -> dict[str, str]:
 def test_the_tenant_header_is_believed_of_our_own_processes_alone(principals: Principals) -> None:
     header = {"x-argonath-tenant": "south"}
     internal = principals.of(bearer("internal", **header))
-    assert internal is not None and internal.tenant_id == "south"
+    assert internal is not None
+    assert internal.tenant_id == "south"
     member = principals.of(bearer("member", **header))
-    assert member is not None and member.tenant_id == "north"
+    assert member is not None
+    assert member.tenant_id == "north"
 
 
 def test_a_token_is_asked_for_once_until_something_changes(
@@ -153,7 +155,8 @@ def test_the_next_request_of_a_thread_is_never_the_previous_principals(
     decide("/dicom-web/studies", method=2, ip="10.0.0.1", headers=bearer("member"))
     decide("/dicom-web/studies", method=2, ip="10.0.0.1", headers={})
     request = decide.current()
-    assert request is not None and request.principal is None
+    assert request is not None
+    assert request.principal is None
 
 
 def test_an_error_refuses(directory: Directory) -> None:

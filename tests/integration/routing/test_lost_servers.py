@@ -1,0 +1,114 @@
+"""Redis or PostgreSQL is lost in the middle of a delivery: it completes, nothing comes twice."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from gateway.db import Database
+from gateway.settings import Settings
+from tests.integration.routing.conftest import FakeArchive, Receiver, make_file
+from tests.integration.routing.test_forwarding import arrive, delivery, forward, state
+from tests.integration.worker_host import WorkerHost, until
+
+
+class OwnRedis:
+    """A Redis that a test may kill; it keeps nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = folder / "own-redis.sock"
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", "0", "--unixsocket", self.socket, "--save", ""],
+            stdout=subprocess.DEVNULL,
+        )
+        until(self.socket.exists)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.socket.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
+    redis = OwnRedis(tmp_path)
+    yield redis
+    redis.kill()
+
+
+@pytest.fixture
+def settings(settings: Settings, own_redis: OwnRedis) -> Settings:
+    return replace(settings, redis_url=f"unix://{own_redis.socket}")
+
+
+def test_redis_is_killed_and_comes_back_empty(
+    database: Database,
+    archive: FakeArchive,
+    receiver: Receiver,
+    host: WorkerHost,
+    own_redis: OwnRedis,
+) -> None:
+    archive.add(*(make_file(n) for n in range(200)))
+    forward(database, receiver.port)
+    arrive(database)
+    until(lambda: len(receiver.received) > 20)
+    own_redis.kill()
+    time.sleep(2)
+    own_redis.start()
+    until(lambda: state(database) == "delivered", 30)
+    archive.add(make_file(900))
+    arrive(database, 2)  # and the next one finds its way
+    until(lambda: len(receiver.received) == 201, 30)
+    assert set(receiver.received.values()) == {1}
+
+
+def test_redis_is_not_there_when_a_study_arrives(
+    database: Database,
+    archive: FakeArchive,
+    receiver: Receiver,
+    host: WorkerHost,
+    own_redis: OwnRedis,
+) -> None:
+    archive.add(make_file(1))
+    forward(database, receiver.port)
+    own_redis.kill()
+    arrive(database)
+    time.sleep(2)
+    own_redis.start()
+    until(lambda: state(database) == "delivered", 30)
+    assert set(receiver.received.values()) == {1}
+
+
+def test_the_database_drops_every_connection(
+    database: Database,
+    archive: FakeArchive,
+    receiver: Receiver,
+    host: WorkerHost,
+    owner_url: str,
+) -> None:
+    archive.add(*(make_file(n) for n in range(200)))
+    forward(database, receiver.port)
+    arrive(database)
+    until(lambda: len(receiver.received) > 20)
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        for _ in range(3):
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE usename = 'argonath_app' AND datname = current_database()"
+            )
+            time.sleep(0.3)
+    until(lambda: state(database) == "delivered", 60)
+    found = delivery(database)
+    assert found is not None
+    assert found.delivered == len(receiver.received) == 200
+    # An answer that could not be written down may be asked for again, once for each loss.
+    assert sum(receiver.received.values()) <= 203

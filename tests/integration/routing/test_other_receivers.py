@@ -1,0 +1,207 @@
+"""DICOMweb destinations, dcmtk as receiver, servers that are killed, and the connection test."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from extensions.routing import connection, destinations, rulebook
+from extensions.routing.destination_settings import parse_settings
+from gateway.db import Database
+from tests.integration.routing.conftest import FakeArchive, Receiver, make_file
+from tests.integration.routing.test_forwarding import arrive, delivery, forward, state
+from tests.integration.worker_host import WorkerHost, until
+
+
+class WebReceiver:
+    """A STOW-RS server that takes what has its token."""
+
+    def __init__(self) -> None:
+        self.received: Counter[bytes] = Counter()
+        self.connections: set[tuple[str, int]] = set()
+        self.status = 200
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                status = receiver.status
+                if self.headers.get("Authorization") != "Bearer hush":
+                    status = 401
+                if status == 200:
+                    receiver.received[body.split(b"\r\n\r\n", 1)[1].rsplit(b"\r\n--", 1)[0]] += 1
+                receiver.connections.add(self.client_address)
+                self._answer(status, b"{}")
+
+            def do_GET(self) -> None:
+                self._answer(200, json.dumps([]).encode())
+
+            def _answer(self, status: int, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/dicom-web"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def web() -> Iterator[WebReceiver]:
+    receiver = WebReceiver()
+    yield receiver
+    receiver.server.shutdown()
+    receiver.server.server_close()
+
+
+def forward_to_web(database: Database, url: str, token: str) -> int:
+    with database.tenant_session("north") as session:
+        destination = destinations.create_destination(
+            session,
+            name="Web",
+            kind="dicomweb",
+            settings={"url": url, "token": token},
+            actor="test",
+        )
+        rulebook.create_rule(
+            session,
+            name="all",
+            conditions=[],
+            destination_id=destination.destination_id,
+            actor="test",
+        )
+    return destination.destination_id
+
+
+def test_a_study_arrives_by_stow_once_over_one_connection(
+    database: Database, archive: FakeArchive, web: WebReceiver, host: WorkerHost
+) -> None:
+    archive.add(*(make_file(n) for n in range(20)))
+    forward_to_web(database, web.url, "hush")
+    arrive(database)
+    until(lambda: state(database) == "delivered")
+    assert sorted(web.received) == sorted(archive.files.values())
+    assert set(web.received.values()) == {1}
+    assert len(web.connections) == 1
+
+
+def test_a_wrong_token_keeps_the_study_waiting_until_it_is_right(
+    database: Database, archive: FakeArchive, web: WebReceiver, host: WorkerHost
+) -> None:
+    archive.add(make_file(1))
+    destination_id = forward_to_web(database, web.url, "wrong")
+    arrive(database)
+    waiting = until(lambda: (d := delivery(database)) and d.last_error and d)
+    assert "401" in str(waiting.last_error)
+    with database.tenant_session("north") as session:
+        destinations.update_destination(
+            session,
+            destination_id,
+            name="Web",
+            kind="dicomweb",
+            settings={"url": web.url, "token": "hush"},
+            enabled=True,
+            actor="test",
+        )
+    until(lambda: state(database) == "delivered")
+
+
+def test_a_secret_is_kept_for_the_same_address_only(database: Database, web: WebReceiver) -> None:
+    destination_id = forward_to_web(database, web.url, "hush")
+    tokens = []
+    for url in (web.url, "https://elsewhere.example/dicom-web"):
+        with database.tenant_session("north") as session:
+            changed = destinations.update_destination(
+                session,
+                destination_id,
+                name="Web",
+                kind="dicomweb",
+                settings={"url": url, "token": ""},
+                enabled=True,
+                actor="test",
+            )
+        tokens.append(changed.settings.model_dump()["token"])
+    assert tokens == ["hush", ""]
+
+
+@pytest.mark.skipif(shutil.which("storescp") is None, reason="dcmtk is not installed")
+def test_dcmtk_receives_files_that_are_equal(
+    database: Database, archive: FakeArchive, host: WorkerHost, tmp_path: Path
+) -> None:
+    port = Receiver().port + 1
+    folder = tmp_path / "received"
+    folder.mkdir()
+    process = subprocess.Popen(["storescp", "-od", folder, "-aet", "PACS", str(port)])
+    try:
+        archive.add(*(make_file(n) for n in range(58)))
+        forward(database, port)
+        arrive(database)
+        until(lambda: state(database) == "delivered")
+    finally:
+        process.kill()
+        process.wait()
+    received = {str(dcmread(path).SOPInstanceUID): dcmread(path) for path in folder.iterdir()}
+    assert len(received) == 58
+    for uid, file in archive.files.items():
+        (tmp_path / "sent.dcm").write_bytes(file)
+        assert dcmread(tmp_path / "sent.dcm") == received[uid]
+
+
+def test_the_connection_test_names_what_is_wrong(receiver: Receiver, web: WebReceiver) -> None:
+    def checks(kind: str, **given: object) -> list[tuple[str, bool]]:
+        found = connection.test_connection(parse_settings(kind, given))
+        return [(check.name.split()[0], check.passed) for check in found]
+
+    there = {"host": "127.0.0.1", "port": receiver.port, "called_aet": "PACS"}
+    assert checks("dimse", **there) == [("TCP", True), ("Association", True), ("C-ECHO", True)]
+    assert checks("dimse", **{**there, "port": 1}) == [("TCP", False)]
+    assert checks("dimse", **{**there, "host": "no.such.host.invalid"}) == [("TCP", False)]
+    assert checks("dicomweb", url=web.url) == [("TCP", True), ("GET", True)]
+
+
+def test_a_hanging_destination_does_not_stop_another(
+    database: Database, archive: FakeArchive, receiver: Receiver, host: WorkerHost
+) -> None:
+    import socket
+
+    archive.add(make_file(1))
+    forward(database, receiver.port)
+    with socket.socket() as silent:  # takes the connection and never answers
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with database.tenant_session("south") as session:
+            there = {"host": "127.0.0.1", "port": silent.getsockname()[1], "called_aet": "X"}
+            hanging = destinations.create_destination(
+                session, name="Hang", kind="dimse", settings=there, actor="test"
+            )
+            rulebook.create_rule(
+                session,
+                name="all",
+                conditions=[],
+                destination_id=hanging.destination_id,
+                actor="test",
+            )
+        from gateway.events import StudyStable, publish
+
+        with database.tenant_session("south") as session:
+            for number in range(10):
+                publish(session, "south", StudyStable(f"1.2.{number}", 1))
+        time.sleep(1)
+        arrive(database)
+        until(lambda: state(database) == "delivered", 8)

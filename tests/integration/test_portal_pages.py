@@ -1,0 +1,211 @@
+"""The portal's pages against a real database: who sees what, and what each form does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from gateway import identity, studies
+from gateway.db import Database
+from gateway.errors import NotAuthenticated
+from gateway.identity import Role
+from gateway.settings import Settings
+from webapp import create_app
+
+PASSWORD = "correct horse battery"
+HTML = {"Accept": "text/html"}
+UID = "1.2.826.0.1.3680043.8.498.1"
+
+
+@pytest.fixture
+def app(database: Database, settings: Settings) -> Iterator[Flask]:
+    """The portal with an admin and a viewer of north, one of south, and a system admin."""
+    with database.system_session("test people") as session:
+        identity.create_person(session, "root@example.org", PASSWORD, system_admin=True)
+        for name, tenant, role in (
+            ("admin", "north", Role.ADMIN),
+            ("viewer", "north", Role.VIEWER),
+            ("south", "south", Role.ADMIN),
+        ):
+            person = identity.create_person(session, f"{name}@example.org", PASSWORD)
+            identity.add_member(session, person, tenant, role)
+        arrival = studies.Arrival(UID, "P1", "<script>alert(1)</script>^Eve", "20260102")
+        studies.claim(session, "north", arrival)
+    app = create_app(settings)
+    app.config["WTF_CSRF_ENABLED"] = False
+    yield app
+    app.extensions["argonath"].database.close()
+
+
+def signed_in(app: Flask, name: str) -> FlaskClient:
+    client = app.test_client()
+    form = {"email": f"{name}@example.org", "password": PASSWORD}
+    assert client.post("/sign-in", data=form, headers=HTML).status_code == 303
+    return client
+
+
+def test_signing_in_gives_a_cookie_that_scripts_and_other_sites_cannot_use(app: Flask) -> None:
+    form = {"email": "ADMIN@example.org ", "password": PASSWORD, "next": "/keys"}
+    answer = app.test_client().post("/sign-in", data=form)
+    assert answer.location == "/keys"
+    cookie = answer.headers["Set-Cookie"]
+    assert cookie.startswith("argonath_session=")
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+
+
+def test_a_wrong_password_is_told_and_after_some_the_next_must_wait(app: Flask) -> None:
+    client = app.test_client()
+    form = {"email": "admin@example.org", "password": "wrong"}
+    for _ in range(5):
+        answer = client.post("/sign-in", data=form, headers=HTML)
+        assert answer.status_code == 401
+        assert "E-mail or password is wrong." in answer.text
+    form["password"] = PASSWORD
+    assert client.post("/sign-in", data=form, headers=HTML).status_code == 429
+
+
+def test_after_signing_out_the_session_is_worthless(app: Flask) -> None:
+    client = signed_in(app, "admin")
+    cookie = client.get_cookie("argonath_session")
+    assert cookie is not None
+    client.post("/sign-out")
+    client.set_cookie("argonath_session", cookie.value)
+    assert client.get("/studies").status_code == 401
+
+
+def test_a_name_that_is_a_script_is_text(app: Flask) -> None:
+    for path in ("/", "/studies", f"/studies/{UID}"):
+        page = signed_in(app, "admin").get(path, headers=HTML)
+        assert page.status_code == 200
+        assert "<script>alert" not in page.text
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;, Eve" in page.text
+
+
+def test_another_tenant_s_study_does_not_exist(app: Flask) -> None:
+    south = signed_in(app, "south")
+    assert "Eve" not in south.get("/studies", headers=HTML).text
+    theirs = south.get(f"/studies/{UID}", headers={"Accept": "application/json"})
+    nobodys = south.get("/studies/1.2.3", headers={"Accept": "application/json"})
+    assert theirs.status_code == nobodys.status_code == 404
+    assert theirs.text.replace(UID, "") == nobodys.text.replace("1.2.3", "")
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("patient=eve", True),
+        ("patient=P1", True),
+        ("patient=e*e", True),
+        ("patient=%25", False),
+        ("patient=bob", False),
+        ("since=2026-01-02&until=2026-01-02", True),
+        ("since=2026-01-03", False),
+        ("modality=CT", False),
+    ],
+)
+def test_the_list_finds_by_name_id_and_date(app: Flask, search: str, found: bool) -> None:
+    page = signed_in(app, "admin").get(f"/studies?{search}", headers=HTML)
+    assert (UID in page.text) is found
+
+
+def test_a_viewer_may_neither_make_keys_nor_change_routing(app: Flask) -> None:
+    viewer = signed_in(app, "viewer")
+    for path in ("/keys", "/audit", "/tenants", "/routing/rules/new", "/metrics"):
+        assert viewer.get(path, headers=HTML).status_code == 403, path
+    assert viewer.post("/routing/rules/new", data={}, headers=HTML).status_code == 403
+    assert viewer.get("/routing/rules", headers=HTML).status_code == 200
+
+
+def test_a_key_is_shown_once_works_and_can_be_revoked(app: Flask, database: Database) -> None:
+    admin = signed_in(app, "admin")
+    page = admin.post("/keys", data={"label": "ct", "role": "member", "lifetime": ""}).text
+    key = page.split('id="key">')[1].split("<")[0]
+    who = identity.authenticate(database, key)
+    assert (who.tenant_id, who.role) == ("north", Role.MEMBER)
+    assert key not in admin.get("/keys").text
+    admin.post(f"/keys/{who.credential_id}/revoke")
+    with pytest.raises(NotAuthenticated):
+        identity.authenticate(database, key)
+
+
+def test_a_system_admin_enters_a_tenant_and_keeps_the_system_s_pages(app: Flask) -> None:
+    root = signed_in(app, "root")
+    assert root.get("/studies", headers=HTML).status_code == 409
+    root.post("/enter", data={"tenant": "north"})
+    assert "Eve" in root.get("/studies", headers=HTML).text
+    assert root.get("/tenants", headers=HTML).status_code == 200
+    root.post("/enter", data={"tenant": ""})
+    assert root.get("/studies", headers=HTML).status_code == 409
+
+
+def test_a_person_cannot_enter_a_tenant_that_is_not_theirs(app: Flask) -> None:
+    south = signed_in(app, "south")
+    assert south.post("/enter", data={"tenant": "north"}, headers=HTML).status_code == 404
+    assert "Eve" not in south.get("/studies", headers=HTML).text
+
+
+def test_a_tenant_gets_ae_titles_and_callers(app: Flask) -> None:
+    root = signed_in(app, "root")
+    form = {"tenant": "east", "title": "East", "ae_titles": "EAST, EAST2"}
+    assert root.post("/tenants", data=form).status_code == 303
+    assert root.post("/tenants", data=form, headers=HTML).status_code == 409
+    caller = {"ae_title": "CT1", "network": "10.0.0.7/24", "may_query": "yes"}
+    assert root.post("/tenants/east/calling", data=caller).status_code == 303
+    page = root.get("/tenants/east", headers=HTML).text
+    assert "10.0.0.0/24" in page
+    wrong = root.post("/tenants/east/calling", data=caller | {"network": "here"}, headers=HTML)
+    assert wrong.status_code == 400
+    assert "write it like 10.0.0.7" in wrong.text
+
+
+def test_a_wrong_rule_is_refused_with_its_place_and_cure(app: Flask) -> None:
+    admin = signed_in(app, "admin")
+    form = {"name": "PACS", "kind": "dimse", "host": "127.0.0.1", "called_aet": "PACS"}
+    admin.post("/routing/destinations/new", data=form | {"enabled": "yes"})
+    rule = {"name": "CT", "tag": "Modalty", "operator": "equals", "value": "CT", "destination": "1"}
+    wrong = admin.post("/routing/rules/new", data=rule, headers=HTML)
+    assert wrong.status_code == 400
+    assert "Condition 1" in wrong.text
+    assert "did you mean Modality?" in wrong.text
+    assert 'value="Modalty"' in wrong.text
+    right = admin.post("/routing/rules/new", data=rule | {"tag": "Modality", "enabled": "yes"})
+    assert right.status_code == 303
+    assert "CT" in admin.get("/routing/rules").text
+
+
+def test_an_extension_that_is_switched_off_has_no_pages(app: Flask) -> None:
+    admin = signed_in(app, "admin")
+    admin.post("/extensions/routing", data={"enabled": "no"})
+    assert admin.get("/routing/rules", headers=HTML).status_code == 404
+    assert "/routing/rules" not in admin.get("/studies", headers=HTML).text
+    admin.post("/extensions/routing", data={"enabled": "yes"})
+    assert admin.get("/routing/rules", headers=HTML).status_code == 200
+
+
+def test_a_refusal_is_explained_and_audited(app: Flask, database: Database) -> None:
+    with database.system_session("test key") as session:
+        key = identity.create_api_key(session, "north", Role.VIEWER, label="viewer key")
+    request = {"X-Original-Method": "GET", "X-Original-URI": "/orthanc/system?x=1"}
+    client = app.test_client()
+    denied = client.get("/auth/explain", headers=request | {"Authorization": f"Bearer {key}"})
+    assert denied.status_code == 403
+    assert denied.json is not None
+    assert denied.json["error"] == "NotAllowed"
+    unknown = client.get("/auth/explain", headers=request | {"Authorization": "Bearer no"})
+    assert unknown.status_code == 401
+    assert "Bearer" in unknown.headers["WWW-Authenticate"]
+    trail = signed_in(app, "admin").get("/audit?verdict=denied", headers=HTML).text
+    assert "GET /orthanc/system" in trail
+
+
+def test_metrics_are_for_system_keys(app: Flask, database: Database) -> None:
+    with database.system_session("test key") as session:
+        key = identity.create_api_key(session, None, Role.SYSTEM_ADMIN, label="prometheus")
+    answer = app.test_client().get("/metrics", headers={"Authorization": f"Bearer {key}"})
+    assert answer.status_code == 200
+    assert 'argonath_studies{state="claimed",tenant="north"} 1.0' in answer.text
+    assert "argonath_outbox_waiting 0.0" in answer.text
