@@ -6,7 +6,6 @@ policy applies as to everybody.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +14,7 @@ import httpx
 from gateway.errors import ArchiveUnavailable, NotFound
 
 TENANT_HEADER = "X-Argonath-Tenant"
+_AS_RECEIVED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 
 
 class Archive:
@@ -64,28 +64,24 @@ class Archive:
         return found[0]
 
     def file_of(self, study_uid: str, series_uid: str, instance_uid: str) -> bytes:
-        """One instance as a DICOM file, exactly as it was received (WADO-URI)."""
-        parameters = {
-            "requestType": "WADO",
-            "contentType": "application/dicom",
-            "transferSyntax": "*",
-            "studyUID": study_uid,
-            "seriesUID": series_uid,
-            "objectUID": instance_uid,
-        }
-        return self._get("/wado", parameters).content
+        """One instance as a DICOM file, exactly as it was received (WADO-RS)."""
+        path = f"/dicom-web/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}"
+        answer = self._get(path, accept=_AS_RECEIVED)
+        body, boundary = answer.content, answer.headers["Content-Type"].partition("boundary=")[2]
+        end = body.rindex(b"\r\n--" + boundary.split(";")[0].strip('" ').encode())
+        return body[body.index(b"\r\n\r\n") + 4 : end]
 
     def raw(self, path: str) -> Any:
         """JSON of Orthanc's own REST API; only for the archive of all tenants."""
-        return self._get(path).json()
+        return self._get(path, accept="application/json").json()
 
     def _json(self, path: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._get(path).json()
         return found
 
-    def _get(self, path: str, parameters: Mapping[str, str] | None = None) -> httpx.Response:
+    def _get(self, path: str, *, accept: str = "application/dicom+json") -> httpx.Response:
         try:
-            answer = self._http.get(path, params=parameters)
+            answer = self._http.get(path, headers={"Accept": accept})
         except httpx.TransportError as error:
             raise ArchiveUnavailable(type(error).__name__) from error
         if answer.status_code == 404:
