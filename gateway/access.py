@@ -1,4 +1,4 @@
-"""The one policy: may this principal do this to that?
+"""The one policy, which answers: may this principal do this to that.
 
 Data, not branches: `POLICY` says which roles may do an action; the owner's tenant must be the
 principal's, unless the principal acts across tenants. Everything that is not in the table is

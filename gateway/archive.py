@@ -85,7 +85,7 @@ class Archive:
         except httpx.TransportError as error:
             raise ArchiveUnavailable(type(error).__name__) from error
         if answer.status_code == 404:
-            raise NotFound()
+            raise NotFound
         if answer.is_error:
             raise ArchiveUnavailable(f"{path} answered {answer.status_code}.")
         return answer

@@ -53,7 +53,7 @@ def status(settings: Settings, options: Namespace) -> int:
     return 0 if report["status"] == "ready" else 1
 
 
-def migrate_database(settings: Settings, options: Namespace) -> None:
+def migrate_database(settings: Settings, _options: Namespace) -> None:
     """Run the migrations that have not run yet."""
     wanted = migrations(discover(settings.blocked_extensions))
     try:
@@ -77,12 +77,12 @@ def wait(settings: Settings, options: Namespace) -> None:
     raise DatabaseUnavailable(f"Not ready within {options.seconds:g} s.")
 
 
-def welcome(settings: Settings, options: Namespace) -> None:
+def welcome(settings: Settings, _options: Namespace) -> None:
     """Print where the gateway is and how to sign in."""
     print(demo.welcome_text(settings))
 
 
-def load_demo(settings: Settings, options: Namespace) -> None:
+def load_demo(settings: Settings, _options: Namespace) -> None:
     """Make the demonstration tenants, two people and the sample studies; again: no change."""
     with _database(settings) as database:
         demo.prepare(settings, database)
@@ -108,7 +108,7 @@ def tenant_create(settings: Settings, options: Namespace) -> None:
     print(f"Tenant {tenant.tenant_id} answers as {', '.join(tenant.ae_titles)}.")
 
 
-def tenant_list(settings: Settings, options: Namespace) -> None:
+def tenant_list(settings: Settings, _options: Namespace) -> None:
     """List the tenants with their AE titles."""
     with _database(settings) as database, database.system_session("list tenants") as session:
         for tenant in tenancy.list_tenants(session):
@@ -150,7 +150,7 @@ def user_create(settings: Settings, options: Namespace) -> None:
     print(f"{options.email} may sign in.")
 
 
-def audit_verify(settings: Settings, options: Namespace) -> int:
+def audit_verify(settings: Settings, _options: Namespace) -> int:
     """Check the hash chain; 1 when it is broken."""
     with _database(settings) as database, database.system_session("audit verify") as session:
         broken = audit.verify(session)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-import psycopg.sql
+from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -91,7 +91,7 @@ def listen(
         try:
             with psycopg.connect(url, autocommit=True) as connection:
                 for channel in channels:
-                    connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
+                    connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
                 connected()
                 while not stop.is_set():
                     for notice in connection.notifies(timeout=1.0):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +19,7 @@ ADMIN = "admin@argonath.example"
 NORTH_USER = "north@argonath.example"
 TENANTS = {"north": "North Hospital", "south": "South Clinic"}
 _BOUNDARY = "argonath-first-start"
+_STOW = 'multipart/related; type="application/dicom"; boundary='
 
 
 def prepare(settings: Settings, database: Database) -> None:
@@ -73,8 +73,9 @@ def _password_file(settings: Settings) -> Path:
 
 
 def _pydicom_file(name: str) -> list[bytes]:
+    """A real image that pydicom's package ships."""
     path = get_testdata_file(name, download=False)
-    return [Path(str(path)).read_bytes()] if path and os.path.exists(str(path)) else []
+    return [Path(str(path)).read_bytes()] if path else []
 
 
 def _send(settings: Settings, tenant_id: str, files: Iterable[bytes]) -> None:
@@ -87,7 +88,7 @@ def _send(settings: Settings, tenant_id: str, files: Iterable[bytes]) -> None:
             headers={
                 "Authorization": f"Bearer {settings.internal_token}",
                 "X-Argonath-Tenant": tenant_id,
-                "Content-Type": f'multipart/related; type="application/dicom"; boundary={_BOUNDARY}',
+                "Content-Type": _STOW + _BOUNDARY,
                 "Accept": "application/dicom+json",
             },
             timeout=60,

@@ -12,26 +12,23 @@ import threading
 import redis
 from pluggy import PluginManager
 from rq import Queue
-from rq.job import Job as RedisJob
 
 from gateway import db, jobs
-from gateway.db import Database, Session
+from gateway.db import Database, Row, Session
 from gateway.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
 CHANNELS = ("argonath_outbox", jobs.CHANNEL)
 TICK_S = 1.0
-HANDED_S = 60.0
+HANDED_S = 5.0  # a message that a killed worker took with it is sent again after this
 BATCH = 200
 
 
 class Dispatcher:
     """Moves what is due; `run` does so until told to stop."""
 
-    def __init__(
-        self, database: Database, connection: redis.Redis, manager: PluginManager
-    ) -> None:
+    def __init__(self, database: Database, connection: redis.Redis, manager: PluginManager) -> None:
         self._database = database
         self._redis = connection
         self._manager = manager
@@ -56,7 +53,7 @@ class Dispatcher:
                     log.warning("dispatcher waits", extra={"error": type(error).__name__})
                 was_well = False
                 stop.wait(0.2)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  what comes next may go well
                 log.error("dispatcher failed", extra={"error": type(error).__name__})
                 stop.wait(TICK_S)
             self._wake.wait(TICK_S)
@@ -125,20 +122,29 @@ class Dispatcher:
                 """,
                 [HANDED_S, BATCH],
             ).fetchall()
-            for row in sorted(due, key=lambda row: row["job_id"]):
+            queued = self._still_queued({row["queue"] for row in due if row["again"]})
+            for row in sorted(due, key=lambda row: int(row["job_id"])):
                 name = f"{row['job_id']}-{row['attempts']}"
-                if row["again"] and RedisJob.exists(name, connection=self._redis):
-                    continue  # still queued there, behind others
-                Queue(row["queue"], connection=self._redis).enqueue(
-                    "gateway.worker.run_job",
-                    row["job_id"],
-                    job_id=name,
-                    job_timeout=row["time_limit_s"],
-                    result_ttl=0,
-                    failure_ttl=60,
-                    description="",
-                )
+                if name not in queued:
+                    self._push(row, name)
             return len(due)
+
+    def _still_queued(self, queues: set[str]) -> set[str]:
+        """What waits in Redis behind others, and needs no second copy."""
+        return {
+            name for queue in queues for name in Queue(queue, connection=self._redis).get_job_ids()
+        }
+
+    def _push(self, row: Row, name: str) -> None:
+        Queue(row["queue"], connection=self._redis).enqueue(
+            "gateway.worker.run_job",
+            row["job_id"],
+            job_id=name,
+            job_timeout=row["time_limit_s"],
+            result_ttl=0,
+            failure_ttl=60,
+            description="",
+        )
 
 
 def _switched_off(session: Session, tenant_id: str) -> set[str]:

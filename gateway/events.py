@@ -34,7 +34,7 @@ class StudyDeleted:
 
 type Event = StudyStable | StudyDeleted
 
-KINDS: dict[str, type[StudyStable] | type[StudyDeleted]] = {
+KINDS: dict[str, type[StudyStable | StudyDeleted]] = {
     "study_stable": StudyStable,
     "study_deleted": StudyDeleted,
 }

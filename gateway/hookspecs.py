@@ -42,7 +42,7 @@ class PortalHooks:
 
     @hookspec
     def portal_blueprint(self) -> Blueprint:
-        """Pages of the extension; `blueprint.navigation` lists its (title, endpoint) in the menu."""
+        """Pages of the extension; `blueprint.navigation` lists (title, endpoint) for the menu."""
         raise NotImplementedError
 
     @hookspec

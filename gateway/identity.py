@@ -169,7 +169,8 @@ def sign_in(database: Database, email: str, password: str, *, hours: int) -> str
         _check_password(person["password_hash"] if person else None, password)
         assert person is not None
         member = session.execute(
-            "SELECT tenant_id, role FROM membership WHERE person_id = %s ORDER BY tenant_id LIMIT 1",
+            "SELECT tenant_id, role FROM membership WHERE person_id = %s "
+            "ORDER BY tenant_id LIMIT 1",
             [person["person_id"]],
         ).fetchone()
         if person["system_admin"]:

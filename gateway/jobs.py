@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -48,6 +49,7 @@ class Job:
     attempts: int
     max_attempts: int
     time_limit_s: int
+    run_at: datetime
 
 
 def task[**P](function: Callable[P, None]) -> Callable[P, None]:
@@ -116,7 +118,7 @@ def claim(session: Session, job_id: int) -> Job | None:
         WHERE job_id = %s AND ((state = 'waiting' AND run_at <= now())
                                OR (state = 'running' AND lease_until < now()))
         RETURNING job_id, tenant_id, extension, task, arguments, attempts, max_attempts,
-                  time_limit_s
+                  time_limit_s, run_at
         """,
         [LEASE_S, job_id],
     ).fetchone()
@@ -142,24 +144,41 @@ def try_again(session: Session, job: Job, *, delay_s: float, error: str, free: b
     """Let the job wait; `free`: this run does not count as an attempt."""
     assignments = (
         "state = 'waiting', queued_until = NULL, lease_until = NULL, "
-        "run_at = now() + make_interval(secs => %s), last_error = %s, "
+        # Whoever hurried it meanwhile may have removed what it failed of.
+        "run_at = now() + CASE run_at WHEN %s THEN make_interval(secs => %s) ELSE '0 s' END, "
+        "last_error = %s, "
         # Attempts only grow: they tell one run from another.
         "max_attempts = max_attempts + %s"
     )
-    updated = _update(session, job, assignments, delay_s, error, int(free))
+    updated = _update(session, job, assignments, job.run_at, delay_s, error, int(free))
     session.execute("SELECT pg_notify(%s, '')", [CHANNEL])
     return updated
+
+
+def hurry(session: Session, *, extension: str, task: str) -> None:
+    """What waits to be tried again is tried now; what runs and fails is, too."""
+    session.execute(
+        "UPDATE job SET run_at = now() "
+        "WHERE state IN ('waiting', 'running') AND extension = %s AND task = %s",
+        [extension, task],
+    )
+    session.execute("SELECT pg_notify(%s, '')", [CHANNEL])
 
 
 def backoff_s(first_s: float, failures: int, longest_s: float = LONGEST_DELAY_S) -> float:
     """The pause after so many failures: doubling, up to `longest_s`, 20 % earlier or later."""
     pause = min(longest_s, first_s * 2.0 ** min(max(failures, 1) - 1, 30))
-    return pause * random.uniform(0.8, 1.2)
+    return jittered_s(pause)
+
+
+def jittered_s(pause_s: float) -> float:
+    """The pause, 20 % shorter or longer: what failed together does not come back together."""
+    return pause_s * random.uniform(0.8, 1.2)  # noqa: S311  no secret
 
 
 def _update(session: Session, job: Job, assignments: str, *values: object) -> bool:
     statement = (
-        f"UPDATE job SET {assignments} WHERE job_id = %s AND state = 'running' AND attempts = %s"
+        f"UPDATE job SET {assignments} WHERE job_id = %s AND state = 'running' AND attempts = %s"  # noqa: S608  ours
     )
     cursor = session.execute(statement.encode(), [*values, job.job_id, job.attempts])
     return cursor.rowcount == 1

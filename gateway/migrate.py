@@ -72,7 +72,8 @@ def migrate(admin_url: str, app_url: str, wanted: Sequence[Migration]) -> list[s
     with psycopg.connect(make_conninfo(admin_url, dbname=database)) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(4242002)")  # one migration at a time
         connection.execute(_LEDGER)
-        done: dict[str, str] = dict(connection.execute("SELECT name, checksum FROM migration").fetchall())
+        rows = connection.execute("SELECT name, checksum FROM migration").fetchall()
+        done: dict[str, str] = dict(rows)
         for migration in wanted:
             if migration.name not in done:
                 connection.execute(migration.statements.encode())

@@ -1,4 +1,4 @@
-"""What a page of an extension is given by the portal, and what it may add to the portal's own pages.
+"""What the portal gives to a page of an extension, and what that may add to the portal's own.
 
 A `portal.py` takes the context from ``flask.current_app.extensions["argonath"]``.
 """

@@ -47,7 +47,7 @@ class Runner:
             with self._heartbeat(job):
                 self._call(job)
             self._settle(job, None)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  an extension may raise anything
             outcome = self._settle(job, error)
         except BaseException as error:  # this process is told to end
             self._settle(job, jobs.Postpone(0.0, f"{type(error).__name__} ended the worker."))
@@ -103,9 +103,7 @@ class Runner:
                 return "done" if jobs.finish(session, job) else "lost"
             told = describe(error)
             if isinstance(error, jobs.Postpone):
-                again = jobs.try_again(
-                    session, job, delay_s=error.delay_s, error=told, free=True
-                )
+                again = jobs.try_again(session, job, delay_s=error.delay_s, error=told, free=True)
                 return "postponed" if again else "lost"
             log.warning("job failed", extra={**_fields(job), "error": told})
             permanent = isinstance(error, GatewayError) and error.permanent
@@ -146,7 +144,9 @@ def describe(error: Exception) -> str:
     """An error without what it may quote: our own say what they mean, others where they arose."""
     if isinstance(error, GatewayError):
         return f"{error.code}: {error.message}"
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = list(traceback.extract_tb(error.__traceback__))
+    # Where an extension called a library tells more than where the library stumbled.
+    frames = [f for f in frames if "site-packages" not in f.filename] or frames
     place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{place}"
 

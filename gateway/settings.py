@@ -42,7 +42,7 @@ class Settings:
         secret=True,
     )
     redis_url: str = _setting("unix:///data/run/redis.sock", "Redis, which executes jobs.")
-    internal_token: str = _setting("", "Token by which our own processes reach Orthanc.", secret=True)
+    internal_token: str = _setting("", "Token of our own processes for Orthanc.", secret=True)
     secret_key: str = _setting("", "Key that signs the portal's forms.", secret=True)
     stable_after_s: float = _setting(
         10.0, "A study is stable when nothing was received for so many seconds."

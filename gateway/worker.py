@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from types import FrameType
 from typing import NoReturn
 
 import redis
@@ -50,7 +49,9 @@ def work(settings: Settings, manager: PluginManager, queues: Sequence[str]) -> N
     global _runner  # noqa: PLW0603  RQ calls a function by name; this is its way to the settings
     database = Database(settings.database_url, max_size=4)
     _runner = Runner(settings, database, manager)
-    worker = SimpleWorker(list(queues), connection=redis.Redis.from_url(settings.redis_url))
+    connection = redis.Redis.from_url(settings.redis_url)
+    # A sign of life every 15 s, by which /health knows that somebody works.
+    worker = SimpleWorker(list(queues), connection=connection, worker_ttl=30)
     worker.max_connection_wait_time = 2.0
     worker.log_job_description = False
     worker.work(max_jobs=JOBS_PER_CHILD, logging_level="WARNING")
@@ -84,7 +85,7 @@ class Host:
             self._reap(1.0)
         self._end()
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
+    def _stop(self, *_: object) -> None:
         self._stopping = True
 
     def _fork(self, role: int) -> int:
@@ -103,7 +104,7 @@ class Host:
             self._roles[role]()
         except SystemExit:
             pass
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  nothing is above but the parent's loop
             log.error("worker process failed", extra={"error": type(error).__name__})
             status = 1
         logging.shutdown()
@@ -123,7 +124,11 @@ class Host:
 
     def _end(self) -> None:
         began = time.monotonic()
-        plan = [(0.0, signal.SIGTERM), (FORCE_AFTER_S, signal.SIGTERM), (KILL_AFTER_S, signal.SIGKILL)]
+        plan = [
+            (0.0, signal.SIGTERM),
+            (FORCE_AFTER_S, signal.SIGTERM),
+            (KILL_AFTER_S, signal.SIGKILL),
+        ]
         while self._children:
             if plan and time.monotonic() - began >= plan[0][0]:
                 _, number = plan.pop(0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -49,29 +50,23 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-class _running:
+@contextmanager
+def _running(command: Sequence[object], log: Path) -> Iterator[None]:
     """A process that ends with the block."""
-
-    def __init__(self, command: list[object], log: Path) -> None:
-        self._log = log.open("wb")
-        self._process = subprocess.Popen(
-            [str(word) for word in command], stdout=self._log, stderr=self._log
-        )
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(10)
-        self._log.close()
+    with log.open("wb") as output:
+        process = subprocess.Popen([str(word) for word in command], stdout=output, stderr=output)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(10)
 
 
-def _until(probe: object, error: type[Exception], seconds: float = 15) -> None:
+def _until(probe: Callable[[], object], error: type[Exception], seconds: float = 15) -> None:
     end = time.monotonic() + seconds
     while True:
         try:
-            probe()  # type: ignore[operator]
+            probe()
             return
         except error:
             if time.monotonic() > end:

@@ -105,9 +105,7 @@ class RunningGateway:
 
     def dicomweb(self, key: str) -> DICOMwebClient:
         """A client with an API key."""
-        return DICOMwebClient(
-            f"{self.url}/dicom-web", headers={"Authorization": f"Bearer {key}"}
-        )
+        return DICOMwebClient(f"{self.url}/dicom-web", headers={"Authorization": f"Bearer {key}"})
 
     def get(self, path: str, key: str = "", **headers: str) -> httpx.Response:
         """GET with an API key, or without one."""
@@ -127,7 +125,9 @@ class RunningGateway:
             check=False,
         )  # fmt: skip
 
-    def send_phantom(self, folder: Path, name: str, *, slices: int = 2, called: str = "NORTH") -> str:
+    def send_phantom(
+        self, folder: Path, name: str, *, slices: int = 2, called: str = "NORTH"
+    ) -> str:
         """Store a phantom study of patient `name`; its StudyInstanceUID."""
         seed = uuid.uuid4().hex
         files = []

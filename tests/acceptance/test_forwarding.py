@@ -14,16 +14,20 @@ from psycopg.rows import dict_row
 
 from extensions.routing.destinations import create_destination, delete_destination
 from extensions.routing.rulebook import create_rule, delete_rule
-from gateway.db import Database
+from gateway.db import Database, Session
 from tests.acceptance.conftest import RunningGateway, free_port
 
 SLICES = 40
 
 
 class Receiver:
-    """dcmtk's storescp, slow enough to be interrupted, that writes down each reception."""
+    """dcmtk's storescp, slow enough to be interrupted, that writes down each reception.
 
-    def __init__(self, folder: Path) -> None:
+    The rule of the fixture forwards to it what is of `patient`.
+    """
+
+    def __init__(self, folder: Path, patient: str) -> None:
+        self.patient = patient
         self.folder, self.port = folder, free_port()
         self.log = folder / "received"
         self.log.touch()
@@ -54,9 +58,9 @@ class Receiver:
 @pytest.fixture
 def receiver(gateway: RunningGateway, tmp_path: Path) -> Iterator[Receiver]:
     """A receiver to which a rule of north forwards CT."""
-    receiver = Receiver(tmp_path)
-    receiver.start()
     name = uuid.uuid4().hex[:8]
+    receiver = Receiver(tmp_path, f"Forward^{name}")
+    receiver.start()
     with routing(gateway) as session:
         destination = create_destination(
             session,
@@ -70,12 +74,11 @@ def receiver(gateway: RunningGateway, tmp_path: Path) -> Iterator[Receiver]:
             name=name,
             conditions=[
                 {"tag": "Modality", "operator": "equals", "value": "CT"},
-                {"tag": "PatientName", "operator": "equals", "value": f"Forward^{name}"},
+                {"tag": "PatientName", "operator": "equals", "value": receiver.patient},
             ],
             destination_id=destination.destination_id,
             actor="test",
         )
-    receiver.patient = f"Forward^{name}"  # type: ignore[attr-defined]
     yield receiver
     receiver.kill()
     with routing(gateway) as session:
@@ -84,7 +87,7 @@ def receiver(gateway: RunningGateway, tmp_path: Path) -> Iterator[Receiver]:
 
 
 @contextmanager
-def routing(gateway: RunningGateway) -> Iterator[psycopg.Connection[dict[str, object]]]:
+def routing(gateway: RunningGateway) -> Iterator[Session]:
     """A session of north on the running gateway's database."""
     database = Database(
         f"postgresql://argonath_app@/argonath?host={gateway.data}/run/postgresql", max_size=1
@@ -100,8 +103,8 @@ def ledger(gateway: RunningGateway, study: str) -> dict[str, int]:
         f"host={gateway.data}/run/postgresql user=argonath dbname=argonath", row_factory=dict_row
     ) as owner:
         rows = owner.execute(
-            "SELECT i.state, count(*) AS n FROM delivery_instance i JOIN delivery USING (delivery_id) "
-            "WHERE study_instance_uid = %s GROUP BY i.state",
+            "SELECT i.state, count(*) AS n FROM delivery_instance i "
+            "JOIN delivery USING (delivery_id) WHERE study_instance_uid = %s GROUP BY i.state",
             [study],
         ).fetchall()
     return {row["state"]: row["n"] for row in rows}
@@ -109,7 +112,7 @@ def ledger(gateway: RunningGateway, study: str) -> dict[str, int]:
 
 def send(gateway: RunningGateway, receiver: Receiver, folder: Path) -> str:
     folder.mkdir()
-    return gateway.send_phantom(folder, receiver.patient, slices=SLICES)  # type: ignore[attr-defined]
+    return gateway.send_phantom(folder, receiver.patient, slices=SLICES)
 
 
 def complete(gateway: RunningGateway, study: str) -> Callable[[], bool]:

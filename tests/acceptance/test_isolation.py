@@ -67,13 +67,9 @@ def test_somebody_elses_study_looks_exactly_like_one_that_does_not_exist(
     assert foreign.text.replace(study, "X") == absent.text.replace(NO_SUCH, "X")
 
 
-def test_the_list_of_all_instances_holds_the_own_alone(
-    gateway: RunningGateway, study: str
-) -> None:
+def test_the_list_of_all_instances_holds_the_own_alone(gateway: RunningGateway, study: str) -> None:
     for key, sees in ((gateway.north_key, True), (gateway.south_key, False)):
-        rows = gateway.get(
-            f"/dicom-web/instances?StudyInstanceUID={study}", key
-        ).json()
+        rows = gateway.get(f"/dicom-web/instances?StudyInstanceUID={study}", key).json()
         every = gateway.get("/dicom-web/instances?limit=1000&includefield=0020000D", key).json()
         assert bool(rows) is sees
         assert (study in {r["0020000D"]["Value"][0] for r in every}) is sees
@@ -93,9 +89,7 @@ def test_a_revoked_key_is_refused(gateway: RunningGateway) -> None:
     key = gateway.argonath("api-key", "create", "--tenant", "north")
     assert gateway.get("/dicom-web/studies", key).status_code == 200
     gateway.argonath("api-key", "revoke", key)
-    gateway.wait_until(
-        lambda: gateway.get("/dicom-web/studies", key).status_code == 401, seconds=2
-    )
+    gateway.wait_until(lambda: gateway.get("/dicom-web/studies", key).status_code == 401, seconds=2)
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,7 @@ def main() -> None:
         shutil.rmtree(folder)
 
 
-def run(
-    ours: Target, peer: Target, slow: Target, folder: Path, rounds: int, studies: int
-) -> None:
+def run(ours: Target, peer: Target, slow: Target, folder: Path, rounds: int, studies: int) -> None:
     """Every measurement, interleaved; a ratio above 1 means that the gateway is faster."""
     print(f"{'':<44}{'ours':>10}{'peer':>10}{'ratio':>8}  wanted")
     for associations in (1, 4):
@@ -93,8 +91,10 @@ def run(
     for title, path, accept, count, wanted in reads:
         timed = interleaved(
             rounds,
-            lambda target, path=path, count=count, accept=accept: 1  # type: ignore[misc]
-            / get(target, path, times=count, accept=accept),
+            lambda target, path=path, count=count, accept=accept: (
+                1  # type: ignore[misc]
+                / get(target, path, times=count, accept=accept)
+            ),
             ours,
             peer,
         )

@@ -11,7 +11,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from pydicom import dcmread
@@ -70,6 +69,7 @@ class FakeArchive:
             def do_GET(self) -> None:
                 status, body = archive.answer(self.path)
                 self.send_response(status)
+                self.send_header("Content-Type", "multipart/related; boundary=b")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -86,13 +86,15 @@ class FakeArchive:
             self.files[str(dcmread(BytesIO(file)).SOPInstanceUID)] = file
 
     def answer(self, path: str) -> tuple[int, bytes]:
-        parts = urlsplit(path)
-        if parts.path == "/wado":
-            uid = parse_qs(parts.query)["objectUID"][0]
-            return (200, self.files[uid]) if uid in self.files else (404, b"")
+        place, _, uid = path.removesuffix("/metadata").rpartition("/")
+        if path.endswith(uid) and place.endswith("/instances"):
+            if uid not in self.files:
+                return 404, b""
+            return 200, b"--b\r\nContent-Type: application/dicom\r\n\r\n%b\r\n--b--" % self.files[
+                uid
+            ]
         datasets = [dcmread(BytesIO(file), stop_before_pixels=True) for file in self.files.values()]
-        if parts.path.endswith("/metadata"):
-            uid = parts.path.split("/")[-2]
+        if path.endswith("/metadata"):
             datasets = [dataset for dataset in datasets if dataset.SOPInstanceUID == uid]
         return 200, json.dumps([dataset.to_json_dict() for dataset in datasets]).encode()
 

@@ -1,4 +1,4 @@
-"""Which action a request is; a path that is not known is the raw archive, which tenants cannot reach."""
+"""Which action a request is; an unknown path is the raw archive, which tenants cannot reach."""
 
 from __future__ import annotations
 

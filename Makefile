@@ -1,0 +1,54 @@
+# Argonath: `make run` runs a gateway on this machine, `make test` checks everything. Python and all else lives in
+# a root file system of its own (docker/README.md); the machine needs only make, mmdebstrap and bubblewrap.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.PHONY: help run test lint format unit integration acceptance bench images compose-test tools clean
+
+# Tests run in the root file system's dev variant, with a data directory of their own.
+TEST_HOME ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/argonath/test-home
+SAMPLES := $(wildcard $(abspath ../shared/data))
+DEV = docker/enter --dev --home "$(TEST_HOME)" $(addprefix --bind ,$(SAMPLES))
+PYTEST = $(DEV) python -m pytest -p no:cacheprovider $(PYTEST_OPTIONS)
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')" 2>/dev/null \
+		|| grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST)
+
+run: tools ## run a gateway in the foreground (ARGONATH_HOME, ARGONATH_HTTP_PORT, ARGONATH_DICOM_PORT)
+	@exec docker/run
+
+test: lint unit integration acceptance ## every check and every test
+
+lint: tools ## ruff, mypy --strict, import-linter
+	@$(DEV) ruff check --no-cache .
+	@$(DEV) ruff format --check --no-cache .
+	@$(DEV) mypy
+	@$(DEV) lint-imports --no-cache
+
+format: tools ## put the code into its standard form
+	@docker/enter --dev --home "$(TEST_HOME)" --write-checkout sh -c 'ruff check --no-cache --fix . ; ruff format --no-cache .'
+
+unit: tools ## the fast tests
+	@$(PYTEST) tests/unit
+
+integration: tools ## tests with a real PostgreSQL and Redis
+	@$(PYTEST) tests/integration
+
+acceptance: tools ## tests of a whole running gateway
+	@$(PYTEST) tests/acceptance
+
+bench: tools ## speed against stock Orthanc, as ratios of one run
+	@$(DEV) python -m tests.bench $(BENCH_OPTIONS)
+
+images: ## build the container image (buildah)
+	@docker/images
+
+compose-test: images ## bring docker/compose.yaml up, store a study, read it back (podman, podman-compose)
+	@docker/compose-test
+
+tools: # the two packages that the machine itself needs
+	@docker/tools
+
+clean: ## remove root file systems that are not in use, and what tests left behind (not your data)
+	@docker/clean "$(TEST_HOME)"

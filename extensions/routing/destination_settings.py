@@ -1,0 +1,125 @@
+"""What must be known of a destination, by kind. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from gateway import tenancy
+from gateway.errors import GatewayError, InvalidInput
+
+type Kind = Literal["dimse", "dicomweb"]
+
+SECRET_FIELDS = ("token", "password")
+
+
+def _ae_title(value: str) -> str:
+    try:
+        return tenancy.ae_title(value)
+    except GatewayError as error:
+        raise ValueError(error.detail) from None
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be like https://pacs.example/dicom-web")
+    if parts.username or parts.query or parts.fragment:
+        raise ValueError("must hold neither credentials nor '?' nor '#'")
+    return value.rstrip("/")
+
+
+def _no_space(value: str) -> str:
+    if not value or any(character.isspace() or not character.isprintable() for character in value):
+        raise ValueError("must be a host name or address without spaces")
+    return value
+
+
+def _stripped(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value
+
+
+type AETitle = Annotated[str, BeforeValidator(_stripped), AfterValidator(_ae_title)]
+type HttpUrl = Annotated[str, BeforeValidator(_stripped), AfterValidator(_http_url)]
+type Host = Annotated[str, BeforeValidator(_stripped), AfterValidator(_no_space)]
+
+
+class DimseSettings(BaseModel):
+    """A C-STORE SCP (PS3.4 annex B)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["dimse"] = "dimse"
+    host: Host = Field(max_length=255, description="Host name or IP address.")
+    port: int = Field(default=104, ge=1, le=65535, description="TCP port.")
+    called_aet: AETitle = Field(description="The destination's AE title.")
+    calling_aet: AETitle = Field(default="ARGONATH", description="Our AE title towards it.")
+
+    @property
+    def address(self) -> str:
+        """Where it is, for people."""
+        return f"{self.called_aet}@{self.host}:{self.port}"
+
+
+class DicomwebSettings(BaseModel):
+    """A STOW-RS origin server (PS3.18 section 10.5), with a token, a password or neither."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["dicomweb"] = "dicomweb"
+    url: HttpUrl = Field(max_length=1024, description="Its DICOMweb root, without /studies.")
+    token: str = Field(default="", description="Bearer token.", repr=False)
+    username: str = Field(default="", description="User of HTTP Basic authentication.")
+    password: str = Field(default="", description="Password of that user.", repr=False)
+
+    @model_validator(mode="after")
+    def _one_way_to_authenticate(self) -> DicomwebSettings:
+        if self.token and (self.username or self.password):
+            raise ValueError("token: give either a token or a username and password, not both")
+        if bool(self.username) != bool(self.password):
+            raise ValueError("password: a username and its password belong together")
+        return self
+
+    @property
+    def address(self) -> str:
+        """Where it is, for people."""
+        return self.url
+
+
+type DestinationSettings = DimseSettings | DicomwebSettings
+
+MODELS: dict[str, type[DimseSettings | DicomwebSettings]] = {
+    "dimse": DimseSettings,
+    "dicomweb": DicomwebSettings,
+}
+
+
+def parse_settings(kind: str, given: Mapping[str, Any]) -> DestinationSettings:
+    """Settings from a form or a row; raises `InvalidInput` that names each wrong field."""
+    model = MODELS.get(kind)
+    if model is None:
+        raise InvalidInput(f"kind: {kind!r} is unknown; use dimse or dicomweb.")
+    try:
+        return model.model_validate(dict(given))
+    except ValidationError as error:
+        # Without the input: it may be a password.
+        raise InvalidInput("; ".join(_complaint(dict(e)) for e in error.errors()) + ".") from None
+
+
+def dump_settings(settings: DestinationSettings) -> dict[str, Any]:
+    """The row's shape of settings, secrets included."""
+    return settings.model_dump(exclude={"kind"})
+
+
+def _complaint(error: Mapping[str, Any]) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return ": ".join([*(str(place) for place in error["loc"]), message])

@@ -1,0 +1,53 @@
+"""Counts of deliveries by state, for lists and metrics. Takes any session; no I/O of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gateway.db import Session
+
+# The ledger's rule for a delivery's state, without counting what nobody asks for.
+_STATES = """
+    SELECT d.study_instance_uid,
+           CASE WHEN EXISTS (SELECT FROM delivery_instance i WHERE i.delivery_id = d.delivery_id
+                             AND i.state = 'sending') THEN 'sending'
+                WHEN EXISTS (SELECT FROM delivery_instance i WHERE i.delivery_id = d.delivery_id
+                             AND i.state = 'planned') THEN 'waiting'
+                WHEN EXISTS (SELECT FROM delivery_instance i WHERE i.delivery_id = d.delivery_id
+                             AND i.state = 'failed') THEN 'failed'
+                ELSE 'delivered' END AS state
+    FROM delivery d
+"""
+
+
+def count_states(session: Session) -> dict[str, int]:
+    """How many deliveries of all that the session sees are in each state."""
+    rows = session.execute(
+        "SELECT state, count(*) AS n FROM (" + _STATES + ") AS s GROUP BY state"  # noqa: S608
+    )
+    return {row["state"]: row["n"] for row in rows}
+
+
+def states_of_studies(
+    session: Session, study_uids: Sequence[str]
+) -> Mapping[str, Mapping[str, int]]:
+    """How many deliveries of each study are in each state."""
+    rows = session.execute(
+        "SELECT study_instance_uid, state, count(*) AS n FROM ("  # noqa: S608  no outside text
+        + _STATES
+        + "WHERE d.study_instance_uid = ANY(%s)) AS s GROUP BY 1, 2 ORDER BY 1, 2",
+        [list(study_uids)],
+    )
+    counts: dict[str, dict[str, int]] = {}
+    for row in rows:
+        counts.setdefault(row["study_instance_uid"], {})[row["state"]] = row["n"]
+    return counts
+
+
+def patients_of(session: Session, study_uids: Sequence[str]) -> dict[str, str]:
+    """The patient's name of each study that is still here, as DICOM writes it."""
+    rows = session.execute(
+        "SELECT study_instance_uid, patient_name FROM study WHERE study_instance_uid = ANY(%s)",
+        [list(study_uids)],
+    )
+    return {row["study_instance_uid"]: row["patient_name"] for row in rows}

@@ -1,0 +1,168 @@
+"""Writing the ledger while a study is planned and sent. All functions take a tenant's session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg.types.json import Jsonb
+
+from extensions.routing.ledger import Instance, instances_of
+from extensions.routing.rules import Verdict
+from gateway.db import Session
+
+STUDY_DELETED = "The study was deleted here."
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What names an instance in the archive."""
+
+    sop_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a destination answered to one instance.
+
+    Neither delivered nor permanent: the destination may take it later.
+    """
+
+    sop_instance_uid: str
+    delivered: bool
+    permanent: bool
+    remote_status: str
+    cause: str = ""
+
+
+def plan(
+    session: Session,
+    *,
+    study_instance_uid: str,
+    destination_id: int,
+    rule_name: str,
+    verdict: Verdict,
+    instances: Sequence[Reference],
+) -> tuple[int, int]:
+    """Note what is to arrive where; what the ledger has already stays. Its id, and how many new."""
+    reason = [
+        {"condition": str(f.condition), "seen": list(f.seen), "met": f.met}
+        for f in verdict.findings
+    ]
+    row = session.execute(
+        """
+        INSERT INTO delivery (tenant_id, study_instance_uid, destination_id, destination_name,
+                              rule_name, reason)
+        SELECT tenant_id, %s, destination_id, name, %s, %s FROM destination
+        WHERE destination_id = %s
+        ON CONFLICT (tenant_id, destination_id, study_instance_uid) DO UPDATE SET updated_at = now()
+        RETURNING delivery_id
+        """,
+        [study_instance_uid, rule_name, Jsonb(reason), destination_id],
+    ).fetchone()
+    if row is None:  # the destination was removed meanwhile
+        return 0, 0
+    cursor = session.execute(
+        """
+        INSERT INTO delivery_instance (delivery_id, tenant_id, sop_instance_uid,
+                                       series_instance_uid, sop_class_uid)
+        SELECT %s, current_tenant(), * FROM unnest(%s::text[], %s::text[], %s::text[])
+        ON CONFLICT (delivery_id, sop_instance_uid) DO UPDATE
+        SET state = 'planned', cause = '', updated_at = now()
+        WHERE delivery_instance.state = 'failed' AND delivery_instance.cause = %s
+        """,
+        [
+            row["delivery_id"],
+            [i.sop_instance_uid for i in instances],
+            [i.series_instance_uid for i in instances],
+            [i.sop_class_uid for i in instances],
+            STUDY_DELETED,  # it is here again
+        ],
+    )
+    return row["delivery_id"], cursor.rowcount
+
+
+def outstanding(session: Session, delivery_id: int) -> list[Instance]:
+    """What was not acknowledged yet. *sending*: a run was broken off before the answer came."""
+    return instances_of(session, delivery_id, states=["planned", "sending"])
+
+
+def begin(session: Session, delivery_id: int) -> None:
+    """A run of the sender starts; what an earlier one left as *sending* is planned again."""
+    session.execute(
+        "UPDATE delivery SET attempts = attempts + 1, next_try_at = NULL, updated_at = now() "
+        "WHERE delivery_id = %s",
+        [delivery_id],
+    )
+    session.execute(
+        "UPDATE delivery_instance SET state = 'planned' "
+        "WHERE delivery_id = %s AND state = 'sending'",
+        [delivery_id],
+    )
+
+
+def sending(session: Session, delivery_id: int, sop_instance_uid: str) -> None:
+    """An instance goes out now."""
+    session.execute(
+        "UPDATE delivery_instance SET state = 'sending', attempts = attempts + 1, "
+        "updated_at = now() WHERE delivery_id = %s AND sop_instance_uid = %s AND state = 'planned'",
+        [delivery_id, sop_instance_uid],
+    )
+
+
+def record(session: Session, delivery_id: int, outcome: Outcome) -> None:
+    """What became of an instance. Delivered stays delivered."""
+    state = "delivered" if outcome.delivered else "failed" if outcome.permanent else "planned"
+    session.execute(
+        "UPDATE delivery_instance SET state = %s, remote_status = %s, cause = %s, "
+        "updated_at = now() "
+        "WHERE delivery_id = %s AND sop_instance_uid = %s AND state <> 'delivered'",
+        [state, outcome.remote_status, outcome.cause, delivery_id, outcome.sop_instance_uid],
+    )
+
+
+def fail_all(session: Session, delivery_id: int, cause: str) -> None:
+    """Nothing more of this delivery can be sent."""
+    session.execute(
+        "UPDATE delivery_instance SET state = 'failed', cause = %s, updated_at = now() "
+        "WHERE delivery_id = %s AND state IN ('planned', 'sending')",
+        [cause, delivery_id],
+    )
+
+
+def wait(session: Session, delivery_id: int, *, error: str, delay_s: float) -> None:
+    """The delivery goes on later; nothing of it is being sent now."""
+    session.execute(
+        "UPDATE delivery SET last_error = %s, updated_at = now(), "
+        "next_try_at = now() + make_interval(secs => %s) WHERE delivery_id = %s",
+        [error, delay_s, delivery_id],
+    )
+    session.execute(
+        "UPDATE delivery_instance SET state = 'planned' "
+        "WHERE delivery_id = %s AND state = 'sending'",
+        [delivery_id],
+    )
+
+
+def reached(session: Session, destination_id: int, delivery_id: int) -> None:
+    """The destination answers."""
+    session.execute(
+        "UPDATE destination SET failures = 0, retry_at = NULL, last_error = NULL "
+        "WHERE destination_id = %s AND (failures > 0 OR last_error IS NOT NULL)",
+        [destination_id],
+    )
+    session.execute(
+        "UPDATE delivery SET last_error = NULL, updated_at = now() WHERE delivery_id = %s",
+        [delivery_id],
+    )
+
+
+def unreachable(session: Session, destination_id: int, *, error: str, delay_s: float) -> None:
+    """The destination does not answer: nobody tries it for a while."""
+    session.execute(
+        "UPDATE destination SET failures = failures + 1, last_error = %s, "
+        "retry_at = now() + make_interval(secs => %s) WHERE destination_id = %s",
+        [error, delay_s, destination_id],
+    )

@@ -1,0 +1,68 @@
+"""What the two kinds of sender have in common."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from extensions.routing.destination_settings import DestinationSettings, DimseSettings
+from extensions.routing.ledger import Instance
+from extensions.routing.progress import Outcome
+
+SUCCESS = 0x0000
+DUPLICATE = 0x0111  # PS3.7 annex C: it is there already, e.g. because our worker was killed
+
+
+class Sender(Protocol):
+    """Sends one instance after the other over a connection that it keeps."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def send(self, instance: Instance, file: bytes) -> Outcome:
+        """Send a DICOM file; raises `DestinationUnavailable` when there was no answer."""
+
+
+def open_sender(settings: DestinationSettings) -> Sender:
+    """The sender of a kind of destination."""
+    if isinstance(settings, DimseSettings):
+        from extensions.routing.sender_dimse import DimseSender
+
+        return DimseSender(settings)
+    from extensions.routing.sender_dicomweb import DicomwebSender
+
+    return DicomwebSender(settings)
+
+
+def outcome_of(uid: str, status: int, cause: str = "") -> Outcome:
+    """What a Storage status means (PS3.4 section B.2.3, PS3.7 annex C)."""
+    shown = f"0x{status:04X}"
+    if status in {SUCCESS, DUPLICATE} or status >> 12 == 0xB:  # 0xBxxx: stored, with a warning
+        return Outcome(uid, True, False, shown, cause)
+    if status >> 8 == 0xA7:
+        return Outcome(uid, False, False, shown, cause or "The destination is out of resources.")
+    return Outcome(uid, False, True, shown, cause or _CAUSES.get(status, _other_cause(status)))
+
+
+_CAUSES = {
+    0x0110: "The destination could not process it.",
+    0x0122: "The destination does not take objects of this SOP class.",
+    0x0124: "The destination does not authorise us to store.",
+    0x0117: "The destination finds its SOP Instance UID invalid.",
+}
+
+
+def _other_cause(status: int) -> str:
+    match status >> 12, status >> 8:
+        case _, 0xA9:
+            return "The data set does not match its SOP class."
+        case 0xC, _:
+            return "The destination cannot understand it."
+        case _:
+            return "The destination refused it."

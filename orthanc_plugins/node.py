@@ -1,0 +1,242 @@
+"""Puts the parts of the node together, and keeps what they cache true."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+import urllib.request
+from typing import Any
+
+from gateway import db, identity, studies
+from gateway.access import Action
+from gateway.audit import Record, append
+from gateway.db import Database
+from gateway.errors import DatabaseUnavailable, GatewayError
+from gateway.settings import Settings
+from gateway.tenancy import Directory
+from orthanc_plugins.access import READY_PATH, Principals, Request, RequestFilter
+from orthanc_plugins.arrivals import Arrivals
+from orthanc_plugins.completion import Completion
+from orthanc_plugins.dimse import Dimse
+from orthanc_plugins.ingest import Ingest
+from orthanc_plugins.sdk import Orthanc, RestOutput
+from orthanc_plugins.search import FindOverride, Searcher
+
+log = logging.getLogger(__name__)
+
+_CHANNELS = ("argonath_tenancy", "argonath_credential", "argonath_study")
+_WAIT_FOR_DATABASE_S = 30.0
+
+
+class Node:
+    """One Orthanc process as part of the gateway."""
+
+    def __init__(self, orthanc: Orthanc, settings: Settings, database: Database) -> None:
+        self._orthanc = orthanc
+        self._settings = settings
+        self._database = database
+        self._directory = Directory()
+        self._stop = threading.Event()
+        self.arrivals = Arrivals()
+        self.principals = Principals(
+            lambda token: identity.authenticate(database, token), settings.internal_token
+        )
+        self.request_filter = RequestFilter(self.principals, self._write_refused)
+        self.ingest = Ingest(
+            orthanc,
+            database,
+            self.arrivals,
+            lambda: self._directory,
+            self.request_filter.current,
+            max_sequence_items=settings.max_sequence_items,
+        )
+        searcher = Searcher(
+            lambda request: orthanc.RestApiPost("/tools/find", request), self.ingest.owner_of
+        )
+        self.find_override = FindOverride(searcher, self.principals.of, self._serves_dicomweb)
+        self.dimse = Dimse(orthanc, database, searcher, lambda: self._directory)
+        self.completion = Completion(
+            orthanc,
+            database,
+            self.arrivals,
+            stable_after_s=settings.stable_after_s,
+            claim_expires_s=settings.claim_expires_s,
+            unlabelled=self.ingest.unlabelled,
+        )
+
+    # What is cached, and how it stays true ------------------------------------------------------
+
+    def reload(self) -> None:
+        """Read everything that is cached anew; what changed while nobody listened is unknown."""
+        self.principals.forget()
+        with self._database.system_session("caches of the node") as session:
+            self._directory = Directory.load(session)
+            owners = studies.owners(session)
+        self.arrivals.reset(owners)
+
+    def listen(self) -> None:
+        """Hear of changes until `stop`, in a daemon thread."""
+        threading.Thread(
+            target=db.listen,
+            args=(self._settings.database_url, _CHANNELS, self._heard),
+            kwargs={"connected": self._reconnected, "stop": self._stop},
+            name="argonath-listener",
+            daemon=True,
+        ).start()
+
+    def _reconnected(self) -> None:
+        # Before anything that can fail: a token that was revoked meanwhile must not be believed.
+        self.principals.forget()
+        try:
+            self.reload()
+        except GatewayError as error:
+            log.warning("caches could not be read: %s", error.code)
+
+    def _heard(self, channel: str, payload: str) -> None:
+        if channel == "argonath_credential":
+            self.principals.forget()
+        elif channel == "argonath_study":
+            self.arrivals.evict(payload)
+        else:
+            try:
+                with self._database.system_session("directory") as session:
+                    self._directory = Directory.load(session)
+            except GatewayError as error:
+                log.error("the directory of AE titles could not be read: %s", error.code)
+
+    # Callbacks ----------------------------------------------------------------------------------
+
+    def event(self, output: RestOutput, _uri: str, body: bytes = b"", **_: Any) -> None:
+        """POST /argonath/event, from Lua alone: Orthanc's start, stop and deletions.
+
+        A kill loses what was not told yet; completion looks for it at the next start.
+        """
+        output.AnswerBuffer("", "text/plain")
+        what, _space, resource = body.decode().partition(" ")
+        if what == "started":
+            self.completion.start()
+            threading.Thread(target=self._probe_decoding, daemon=True).start()
+        elif what == "stopped":
+            self._stop.set()
+            self.completion.stop()
+        elif what == "deleted-study":
+            self.completion.deleted(resource)
+        elif what == "deleted-series":
+            self.ingest.unlabelled(resource)
+
+    def ready(
+        self,
+        output: RestOutput,
+        _uri: str,
+        get: dict[str, str] | None = None,
+        **_: Any,
+    ) -> None:
+        """GET /argonath/ready, for our own processes: whether the node can do its work."""
+        try:
+            with self._database.system_session("ready") as session:
+                session.execute("SELECT 1")
+            database = True
+        except DatabaseUnavailable:
+            database = False
+        answer = json.dumps({"database": database, "probe": (get or {}).get("probe", "")})
+        if database:
+            output.AnswerBuffer(answer, "application/json")
+        else:
+            output.SendHttpStatus(503, answer)
+
+    def _serves_dicomweb(self) -> bool:
+        request = self.request_filter.current()
+        return request is not None and request.path.startswith(("/dicom-web", "/wado"))
+
+    def _probe_decoding(self) -> None:
+        """Find out whether this build of Orthanc percent-decodes queries, to not do it twice."""
+        request = urllib.request.Request(  # noqa: S310 - our own address
+            f"{self._settings.orthanc_url}{READY_PATH}?probe=%41",
+            headers={"Authorization": f"Bearer {self._settings.internal_token}"},
+        )
+        for _ in range(20):
+            try:
+                with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+                    self.find_override.decodes = json.load(answer)["probe"] != "A"
+                log.info("query values are decoded by %s", self._decoder())
+                return
+            except (OSError, ValueError):
+                time.sleep(0.5)
+        log.error("whether Orthanc decodes queries is unknown; the gateway does it")
+
+    def _decoder(self) -> str:
+        return "the gateway" if self.find_override.decodes else "Orthanc"
+
+    def _write_refused(self, request: Request, method: str) -> None:
+        """An authenticated write that the policy refuses."""
+        principal = request.principal
+        assert principal is not None
+        try:
+            with self._database.system_session("audit refusal") as session:
+                append(
+                    session,
+                    Record(
+                        actor=principal.name,
+                        action=Action.STORE_STUDY,
+                        resource=f"{method} {request.path}"[:200],
+                        verdict="denied",
+                        tenant_id=principal.tenant_id,
+                        origin=request.address,
+                        detail=f"role {principal.role}",
+                    ),
+                )
+        except DatabaseUnavailable:
+            log.error("the audit record of a refusal could not be written")
+
+
+class _OrthancLog(logging.Handler):
+    """Our records into Orthanc's log."""
+
+    def __init__(self, orthanc: Orthanc) -> None:
+        super().__init__()
+        self._orthanc = orthanc
+        self.setFormatter(logging.Formatter("argonath %(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record at Orthanc's nearest level."""
+        message = self.format(record)
+        if record.levelno >= logging.ERROR:
+            self._orthanc.LogError(message)
+        else:
+            # Orthanc shows its own INFO only with --verbose.
+            self._orthanc.LogWarning(message)
+
+
+def start(orthanc: Orthanc) -> Node:
+    """Build the node; ends the process when settings or database do not let it work."""
+    try:
+        settings = Settings.load()
+        logging.basicConfig(level=settings.log_level, handlers=[_OrthancLog(orthanc)], force=True)
+        if not settings.internal_token:
+            raise GatewayError("ARGONATH_INTERNAL_TOKEN is not set.")
+        database = Database(settings.database_url)
+        node = Node(orthanc, settings, database)
+        _wait(node)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it ends the process
+        orthanc.LogError(f"argonath: the node does not start: {type(error).__name__}: {error}")
+        # An Orthanc without its guards must not run: an exception here would only skip the plugin.
+        sys.stderr.flush()
+        os._exit(1)
+    node.listen()
+    return node
+
+
+def _wait(node: Node) -> None:
+    end = time.monotonic() + _WAIT_FOR_DATABASE_S
+    while True:
+        try:
+            node.reload()
+            return
+        except DatabaseUnavailable:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)

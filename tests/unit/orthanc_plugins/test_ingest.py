@@ -1,0 +1,248 @@
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from gateway import audit, studies
+from gateway.errors import DatabaseUnavailable, ForeignStudy
+from gateway.identity import Principal, Role
+from gateway.studies import Arrival, orthanc_id
+from gateway.tenancy import CallingAE, Directory
+from orthanc_plugins.access import Request
+from orthanc_plugins.arrivals import Arrivals
+from orthanc_plugins.ingest import PROCEED, Ingest
+from orthanc_plugins.sdk import Received
+
+MEMBER = Request("/dicom-web/studies", Principal("m", Role.MEMBER, "north"))
+UIDS = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.2.1", "SOPInstanceUID": "1.2.1.1"}
+INSTANCE = orthanc_id("P1", "1.2", "1.2.1", "1.2.1.1")
+
+
+class World:
+    """PostgreSQL, Orthanc and the present HTTP request, as far as admission sees them."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.records: list[audit.Record] = []
+        self.database_is_up = True
+        self.sessions = 0
+        self.calls: list[str] = []
+        self.request: Request | None = None
+        self.arrivals = Arrivals()
+        self.answers: dict[str, Any] = {}
+        self.ingest = Ingest(
+            self,  # type: ignore[arg-type]
+            self,  # type: ignore[arg-type]
+            self.arrivals,
+            lambda: Directory({"NORTH": "north", "SOUTH": "south"}, {"south": (CallingAE("MR1"),)}),
+            lambda: self.request,
+            max_sequence_items=3,
+            clock=lambda: self.now,
+        )
+        self.now = 100.0
+
+    OrthancException = RuntimeError
+
+    @contextmanager
+    def system_session(self, _reason: str) -> Iterator[Any]:
+        self.sessions += 1
+        if not self.database_is_up:
+            raise DatabaseUnavailable
+        yield self
+
+    def claim(self, _session: object, tenant_id: str, arrival: Arrival) -> None:
+        row = self.rows.setdefault(
+            arrival.study_instance_uid, {"tenant_id": tenant_id, "state": "claimed"}
+        )
+        if row["tenant_id"] != tenant_id:
+            raise ForeignStudy
+        if row["state"] == "stable":
+            row["state"] = "receiving"
+
+    def mark_receiving(self, _session: object, uid: str) -> None:
+        self.rows[uid]["state"] = "receiving"
+
+    def find(self, _session: object, uid: str) -> dict[str, Any] | None:
+        return self.rows.get(uid)
+
+    def append(self, _session: object, record: audit.Record) -> None:
+        self.records.append(record)
+
+    def RestApiPut(self, uri: str, _body: bytes) -> bytes:
+        self.calls.append(f"PUT {uri}")
+        return b""
+
+    def RestApiDelete(self, uri: str) -> None:
+        self.calls.append(f"DELETE {uri}")
+
+    def RestApiGet(self, uri: str) -> bytes:
+        return json.dumps(self.answers[uri]).encode()
+
+    def c_store(self, called: str = "NORTH", calling: str = "CT1", **tags: str) -> int:
+        body = {"RequestOrigin": "DicomProtocol", "CalledAet": called, "RemoteAet": calling}
+        body |= {"RemoteIp": "10.0.0.7", "PatientID": "P1"} | UIDS | tags
+        assert self.ingest.admit(json.dumps(body).encode()) == PROCEED
+        return self.ingest.c_store_status(Dicom())
+
+    def stow(self, request: Request | None, origin: str = "Plugins") -> str:
+        self.request = request
+        body = {"RequestOrigin": origin, "PatientID": "P1"} | UIDS
+        return self.ingest.admit(json.dumps(body).encode())
+
+
+class Dicom:
+    """What Orthanc tells of a stored instance."""
+
+    def __init__(self, study_uid: str = "1.2", **metadata: str) -> None:
+        self._study_uid = study_uid
+        self._metadata = metadata
+
+    def HasInstanceMetadata(self, name: str) -> int:
+        return name in self._metadata
+
+    def GetInstanceMetadata(self, name: str) -> str:
+        return self._metadata[name]
+
+    def GetInstanceSimplifiedJson(self) -> str:
+        return json.dumps({"StudyInstanceUID": self._study_uid})
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+    for name in ("claim", "mark_receiving", "find"):
+        monkeypatch.setattr(studies, name, getattr(world, name))
+    monkeypatch.setattr(audit, "append", world.append)
+    return world
+
+
+def test_a_new_study_is_claimed_and_noted_for_the_tenant_of_the_called_ae_title(
+    world: World,
+) -> None:
+    assert world.c_store() == 0
+    assert world.rows["1.2"]["tenant_id"] == "north"
+    assert [(r.verdict, r.tenant_id) for r in world.records] == [("allowed", "north")]
+
+
+def test_an_unknown_ae_title_gets_its_status_and_an_audit_record(world: World) -> None:
+    assert world.c_store(called="NOWHERE") == 0x0124
+    assert world.c_store(called="SOUTH", calling="CT1") == 0x0124
+    assert {r.verdict for r in world.records} == {"denied"}
+    assert world.rows == {}
+
+
+def test_an_instance_cannot_join_anothers_study(world: World) -> None:
+    world.c_store()
+    assert world.c_store(called="SOUTH", calling="MR1") == 0x0124
+    assert world.records[-1].tenant_id == "south"
+    assert "north" not in world.records[-1].detail
+
+
+@pytest.mark.parametrize("value", ["", "abc", "1.2\\1.3", "1" * 65])
+def test_an_instance_without_proper_uids_is_unusable(world: World, value: str) -> None:
+    assert world.c_store(StudyInstanceUID=value) == 0xA900
+
+
+def test_a_dead_database_refuses_for_now_and_is_not_asked_by_each(world: World) -> None:
+    world.database_is_up = False
+    assert world.c_store() == 0xA700
+    assert world.c_store(StudyInstanceUID="1.3") == 0xA700
+    assert world.sessions == 1
+    world.database_is_up = True
+    world.now += 2
+    assert world.c_store() == 0
+
+
+def test_nothing_is_stored_that_was_not_admitted(world: World) -> None:
+    assert world.ingest.c_store_status(Dicom()) == 0xA700
+    assert world.ingest.admit(b"no JSON") != PROCEED
+    assert world.ingest.c_store_status(Dicom()) == 0xA700
+
+
+def test_by_http_the_role_decides_and_a_tenant_is_needed(world: World) -> None:
+    viewer = Request("/x", Principal("v", Role.VIEWER, "north"))
+    service = Request("/x", Principal("s", Role.SERVICE, None))
+    assert world.stow(viewer) != PROCEED
+    assert world.stow(service) != PROCEED
+    assert world.stow(Request("/x", None)) != PROCEED
+    assert world.stow(MEMBER) == PROCEED
+    assert world.rows["1.2"]["tenant_id"] == "north"
+
+
+def test_the_study_is_receiving_and_labelled_before_the_answer(world: World) -> None:
+    world.c_store()
+    world.ingest.stored(Dicom(), INSTANCE)
+    assert world.rows["1.2"]["state"] == "receiving"
+    assert [c.split("/labels/")[1] for c in world.calls] == ["tenant-north"] * 2
+
+
+def test_a_second_instance_asks_neither_database_nor_orthanc(world: World) -> None:
+    world.c_store()
+    world.ingest.stored(Dicom(), INSTANCE)
+    sessions, calls = world.sessions, len(world.calls)
+    assert world.c_store(SOPInstanceUID="1.2.1.2") == 0
+    world.ingest.stored(Dicom(), orthanc_id("P1", "1.2", "1.2.1", "1.2.1.2"))
+    assert (world.sessions, len(world.calls)) == (sessions, calls)
+    assert world.arrivals.take_progress() == [("1.2", 2)]
+
+
+def test_a_study_that_became_stable_since_admission_is_reopened_before_the_answer(
+    world: World,
+) -> None:
+    world.c_store()
+    world.ingest.stored(Dicom(), INSTANCE)
+    world.arrivals.take_progress()
+    world.c_store(SOPInstanceUID="1.2.1.2")
+    assert world.arrivals.close_if_idle("1.2")
+    world.rows["1.2"]["state"] = "stable"
+    world.ingest.stored(Dicom(), orthanc_id("P1", "1.2", "1.2.1", "1.2.1.2"))
+    assert world.rows["1.2"]["state"] == "receiving"
+
+
+def test_what_is_stored_into_another_study_than_admitted_is_taken_out_again(world: World) -> None:
+    world.c_store()
+    world.answers["/instances/other/metadata?expand"] = {}
+    world.ingest.stored(Dicom("9.9"), "other")
+    assert world.calls == ["DELETE /instances/other"]
+    assert world.records[-1].verdict == "denied"
+
+
+def test_what_was_there_before_is_never_taken_out(world: World) -> None:
+    world.answers["/instances/old/metadata?expand"] = {"ReceptionDate": "yesterday"}
+    world.ingest.stored(Dicom(ReceptionDate="now"), "old")
+    assert world.calls == []
+
+
+def test_a_patient_id_that_lua_writes_differently_is_no_harm(world: World) -> None:
+    world.c_store(PatientID="P1?")
+    world.ingest.stored(Dicom("1.2"), INSTANCE)
+    assert world.rows["1.2"]["state"] == "receiving"
+    assert not any(call.startswith("DELETE") for call in world.calls)
+
+
+def test_the_output_of_a_job_belongs_to_the_owner_of_what_it_was_made_from(world: World) -> None:
+    world.rows["7.7"] = {"tenant_id": "south", "state": "stable"}
+    world.answers["/instances/parent/study"] = {"MainDicomTags": {"StudyInstanceUID": "7.7"}}
+    assert world.stow(None, "RestApi") == PROCEED
+    world.ingest.stored(Dicom(AnonymizedFrom="parent"), INSTANCE)
+    assert world.rows["1.2"] == {"tenant_id": "south", "state": "receiving"}
+
+
+def test_the_output_of_a_job_without_an_owner_is_taken_out_again(world: World) -> None:
+    world.answers[f"/instances/{INSTANCE}/metadata?expand"] = {}
+    assert world.stow(None, "RestApi") == PROCEED
+    world.ingest.stored(Dicom(), INSTANCE)
+    assert world.calls == [f"DELETE /instances/{INSTANCE}"]
+    assert "1.2" not in world.rows
+
+
+def test_an_object_of_too_many_items_never_reaches_the_parser(world: World) -> None:
+    item = b"\xfe\xff\x00\xe0\x00\x00\x00\x00"
+    assert world.ingest.received(item * 3, 2) == (Received.KEEP_AS_IS, None)
+    assert world.ingest.received(item * 4, 2) == (Received.MODIFY, b"refused")
+
+
+def test_an_error_in_the_check_of_an_object_refuses_it(world: World) -> None:
+    assert world.ingest.received(None, 2) == (Received.MODIFY, b"refused")  # type: ignore[arg-type]

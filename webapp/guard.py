@@ -1,0 +1,65 @@
+"""Who is asking: every page needs a principal unless it says that it is public."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from flask import Flask, current_app, g, request
+
+from gateway import identity, routes
+from gateway.access import Action
+from gateway.errors import NotAuthenticated
+from gateway.identity import Principal
+from gateway.portal import PortalContext
+
+
+def context() -> PortalContext:
+    """The portal's database, settings and present principal."""
+    return cast("PortalContext", current_app.extensions["argonath"])
+
+
+def public[View: Callable[..., Any]](view: View) -> View:
+    """Mark a page that anybody may open."""
+    view.is_public = True  # type: ignore[attr-defined]
+    return view
+
+
+def principal() -> Principal:
+    """Whoever sent this request; raises `NotAuthenticated`."""
+    found: Principal | None = g.get("principal")
+    if found is None:
+        raise NotAuthenticated
+    return found
+
+
+def origin() -> str:
+    """The address this request came from."""
+    return request.remote_addr or ""
+
+
+def token() -> str:
+    """The key or session token that the request shows; empty when there is none."""
+    return routes.token_of(
+        request.headers.get("Authorization", ""), request.headers.get("Cookie", "")
+    )
+
+
+def tenant(action: Action) -> str:
+    """The tenant on which the principal may do `action`; see `PortalContext.tenant`."""
+    return context().tenant(action)
+
+
+def install(app: Flask) -> None:
+    """Ask for a principal before every page."""
+    app.before_request(_identify)
+
+
+def _identify() -> None:
+    view = current_app.view_functions.get(request.endpoint or "")
+    if view is None or getattr(view, "is_public", False) or request.endpoint == "static":
+        return
+    shown = token()
+    if not shown:
+        raise NotAuthenticated
+    g.principal = identity.authenticate(context().database, shown)

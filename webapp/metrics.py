@@ -1,0 +1,102 @@
+"""`/metrics` for Prometheus: what the database says at this moment. System admins and keys only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from flask import Blueprint, Response
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from gateway import access
+from gateway.access import Action
+from gateway.db import Session
+from gateway.portal import Sample
+from webapp import extensions, guard
+
+pages = Blueprint("metrics", __name__)
+
+# name, help, the labels, and a statement that gives them and `value`
+QUERIES: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
+    (
+        "argonath_studies",
+        "Studies by tenant and state.",
+        ("tenant", "state"),
+        "SELECT tenant_id AS tenant, state, count(*) AS value FROM study GROUP BY 1, 2",
+    ),
+    (
+        "argonath_instances",
+        "Instances received, by tenant.",
+        ("tenant",),
+        "SELECT tenant_id AS tenant, sum(instance_count) AS value FROM study GROUP BY 1",
+    ),
+    (
+        "argonath_outbox_waiting",
+        "Events that no job was made of yet.",
+        (),
+        "SELECT count(*) AS value FROM outbox WHERE dispatched_at IS NULL",
+    ),
+    (
+        "argonath_jobs",
+        "Jobs by queue and state.",
+        ("queue", "state"),
+        "SELECT queue, state, count(*) AS value FROM job GROUP BY 1, 2",
+    ),
+    (
+        "argonath_job_oldest_seconds",
+        "Age of the oldest job that should have run.",
+        (),
+        (
+            "SELECT coalesce(extract(epoch FROM now() - min(run_at)), 0) AS value FROM job "
+            "WHERE state = 'waiting' AND run_at <= now()"
+        ),
+    ),
+    (
+        "argonath_audit_denials",
+        "Refusals in the audit, by action.",
+        ("action",),
+        "SELECT action, count(*) AS value FROM audit WHERE verdict = 'denied' GROUP BY 1",
+    ),
+)
+
+
+class _Snapshot(Collector):
+    """The samples of one moment as Prometheus families."""
+
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self.samples = list(samples)
+
+    def collect(self) -> Iterator[Metric]:
+        """One family for each name."""
+        families: dict[str, GaugeMetricFamily] = {}
+        for sample in self.samples:
+            family = families.setdefault(
+                sample.name,
+                GaugeMetricFamily(sample.name, sample.help, labels=list(sample.labels)),
+            )
+            family.add_metric(list(sample.labels.values()), sample.value)
+        yield from families.values()
+
+
+@pages.get("/metrics")
+def metrics() -> Response:
+    """The values in Prometheus' text format."""
+    access.require(guard.principal(), Action.READ_METRICS)
+    with guard.context().database.system_session("metrics") as session:
+        samples = list(_samples(session))
+    for more in extensions.ask("portal_metrics", tenant_id=None):
+        samples += more
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Snapshot(samples))
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _samples(session: Session) -> Iterator[Sample]:
+    for name, meaning, labels, statement in QUERIES:
+        for row in session.execute(statement.encode()):
+            yield Sample(
+                name, meaning, float(row["value"]), {label: row[label] for label in labels}
+            )

@@ -1,0 +1,113 @@
+"""How values are shown: names, dates, ages, counts. Jinja escapes whatever comes out of here."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Flask, g, request
+
+from gateway import access
+from gateway.access import Action
+from gateway.portal import Badge
+from webapp import extensions, guard
+
+STATES = {
+    "claimed": Badge("announced", "plain"),
+    "receiving": Badge("arriving", "busy"),
+    "stable": Badge("complete", "good"),
+}
+
+
+def person_name(value: str) -> str:
+    """A DICOM person name (PS3.5 section 6.2.1) as 'Family, Given Middle (other script)'."""
+    groups = [_components(group) for group in value.split("=")]
+    written = [group for group in groups[:2] if group]
+    if not written:
+        return ""
+    return written[0] if len(written) == 1 else f"{written[0]} ({written[1]})"
+
+
+def _components(group: str) -> str:
+    family, *rest = [part.strip() for part in group.split("^")]
+    given = " ".join(part for part in rest[:2] if part)
+    return ", ".join(part for part in (family, given) if part)
+
+
+def dicom_date(value: str) -> str:
+    """YYYYMMDD as YYYY-MM-DD; anything else as it is."""
+    if len(value) == 8 and value.isdigit():
+        return f"{value[:4]}-{value[4:6]}-{value[6:]}"
+    return value
+
+
+def age(moment: datetime | None) -> str:
+    """How long ago, in words that fit a column; a date when it is more than a day."""
+    if moment is None:
+        return "never"
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    if seconds < 10:
+        return "just now"
+    if seconds < 60:
+        return f"{seconds:.0f} s ago"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min ago"
+    if seconds < 86400:
+        return f"{seconds / 3600:.0f} h ago"
+    return moment.strftime("%Y-%m-%d")
+
+
+def exact(moment: datetime | None) -> str:
+    """The moment to the second, with its zone."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if moment else ""
+
+
+def plural(count: int, noun: str) -> str:
+    """'1 study', '2 studies', '1,200 series'."""
+    if count == 1 or noun.endswith("series"):
+        return f"{count:,} {noun}"
+    return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") else f"{count:,} {noun}s"
+
+
+def study_state(state: str) -> Badge:
+    """What a study's state means to a reader."""
+    return STATES.get(state, Badge(state))
+
+
+def install(app: Flask) -> None:
+    """Make the filters, and what the frame of each page shows, known to the templates."""
+    app.jinja_env.filters.update(
+        person_name=person_name,
+        dicom_date=dicom_date,
+        age=age,
+        exact=exact,
+        plural=plural,
+        study_state=study_state,
+    )
+    app.context_processor(_frame)
+
+
+def _frame() -> dict[str, Any]:
+    who = g.get("principal")
+    if who is None:
+        return {"principal": None, "menu": []}
+    inside = who.tenant_id is not None
+    menu = [("Overview", "overview.show")]
+    if inside:
+        menu += [("Studies", "studies.index"), *extensions.menu()]
+    if inside and access.permits(who, Action.MANAGE_KEYS):
+        menu.append(("API keys", "keys.index"))
+    if access.permits(who, Action.READ_AUDIT):
+        menu.append(("Audit", "audit.index"))
+    if access.permits(who, Action.MANAGE_KEYS):
+        menu.append(("Extensions", "extensions.index"))
+    if access.permits(who, Action.MANAGE_TENANTS):
+        menu.append(("Tenants", "tenants.index"))
+    here = (request.endpoint or "").rpartition(".")[0]
+    return {
+        "principal": who,
+        "menu": menu,
+        "here": here,
+        "is_system": access.is_system(who),
+        "settings": guard.context().settings,
+    }
