@@ -151,7 +151,7 @@ def test_a_receiver_that_dies_half_way_gets_the_rest_when_it_is_back(
 
 
 @pytest.mark.parametrize(
-    "part", ["node:orthanc", "edge:worker-0", "edge:worker-1", "stores:redis", "stores:postgresql"]
+    "part", ["node:orthanc", "edge:worker", "stores:redis", "stores:postgresql"]
 )
 def test_forwarding_completes_although_a_part_is_killed(
     gateway: RunningGateway, receiver: Receiver, tmp_path: Path, part: str
