@@ -17,6 +17,14 @@ class Method(IntEnum):
     DELETE = 4
 
 
+class Origin(IntEnum):
+    """orthanc.InstanceOrigin; STOW is PLUGIN."""
+
+    DICOM_PROTOCOL = 2
+    REST_API = 3
+    PLUGIN = 4
+
+
 class Received(IntEnum):
     """orthanc.ReceivedInstanceAction."""
 

@@ -13,7 +13,7 @@ from gateway.tenancy import CallingAE, Directory
 from orthanc_plugins.access import Request
 from orthanc_plugins.arrivals import Arrivals
 from orthanc_plugins.ingest import PROCEED, Ingest
-from orthanc_plugins.sdk import Received
+from orthanc_plugins.sdk import Origin, Received
 
 MEMBER = Request("/dicom-web/studies", Principal("m", Role.MEMBER, "north"))
 UIDS = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.2.1", "SOPInstanceUID": "1.2.1.1"}
@@ -240,9 +240,17 @@ def test_the_output_of_a_job_without_an_owner_is_taken_out_again(world: World) -
 
 def test_an_object_of_too_many_items_never_reaches_the_parser(world: World) -> None:
     item = b"\xfe\xff\x00\xe0\x00\x00\x00\x00"
-    assert world.ingest.received(item * 3, 2) == (Received.KEEP_AS_IS, None)
-    assert world.ingest.received(item * 4, 2) == (Received.MODIFY, b"refused")
+    assert world.ingest.received(item * 3, Origin.REST_API) == (Received.KEEP_AS_IS, None)
+    assert world.ingest.received(item * 4, Origin.REST_API) == (Received.MODIFY, b"refused")
 
 
 def test_an_error_in_the_check_of_an_object_refuses_it(world: World) -> None:
-    assert world.ingest.received(None, 2) == (Received.MODIFY, b"refused")  # type: ignore[arg-type]
+    no_bytes: Any = None
+    answer = world.ingest.received(no_bytes, Origin.REST_API)
+    assert answer == (Received.MODIFY, b"refused")
+
+
+def test_what_was_parsed_before_is_not_counted(world: World) -> None:
+    no_bytes: Any = None
+    for origin in (Origin.DICOM_PROTOCOL, Origin.PLUGIN):
+        assert world.ingest.received(no_bytes, origin) == (Received.KEEP_AS_IS, None)
