@@ -8,6 +8,7 @@ SHELL := /bin/bash
 # Tests run in the root file system's dev variant, with a data directory of their own.
 TEST_HOME ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/argonath/test-home
 SAMPLES := $(wildcard $(abspath ../shared/data))
+export ARGONATH_TEST_DATA ?= $(SAMPLES)
 DEV = docker/enter --dev --home "$(TEST_HOME)" $(addprefix --bind ,$(SAMPLES))
 PYTEST = $(DEV) python -m pytest -p no:cacheprovider $(PYTEST_OPTIONS)
 

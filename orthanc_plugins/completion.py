@@ -64,17 +64,21 @@ class Completion:
         self._clock = clock
         self._deleted: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
         self._reconciled = False
         self._expired_at = -_EXPIRE_EVERY_S
         self._born = clock()
 
     def start(self) -> None:
         """Begin; called when Orthanc's REST API answers."""
-        threading.Thread(target=self._run, name="argonath-completion", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="argonath-completion", daemon=True)
+        self._thread.start()
 
-    def stop(self) -> None:
-        """End after the present step."""
+    def stop(self, *, wait_s: float = 0.0) -> None:
+        """End after the present step, and wait for that at most `wait_s` seconds."""
         self._stop.set()
+        if self._thread is not None:
+            self._thread.join(wait_s)
 
     def deleted(self, study_id: str) -> None:
         """Orthanc says that a study is gone; looked at by the thread."""

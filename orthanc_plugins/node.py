@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _CHANNELS = ("argonath_tenancy", "argonath_credential", "argonath_study")
 _WAIT_FOR_DATABASE_S = 30.0
+_LAST_STEP_S = 2.0
 
 
 class Node:
@@ -41,6 +42,7 @@ class Node:
         self._database = database
         self._directory = Directory()
         self._stop = threading.Event()
+        self._listener = threading.Thread()
         self.arrivals = Arrivals()
         self.principals = Principals(
             lambda token: identity.authenticate(database, token), settings.internal_token
@@ -80,13 +82,21 @@ class Node:
 
     def listen(self) -> None:
         """Hear of changes until `stop`, in a daemon thread."""
-        threading.Thread(
+        self._listener = threading.Thread(
             target=db.listen,
             args=(self._settings.database_url, _CHANNELS, self._heard),
             kwargs={"connected": self._reconnected, "stop": self._stop},
             name="argonath-listener",
             daemon=True,
-        ).start()
+        )
+        self._listener.start()
+
+    def close(self) -> None:
+        """End every thread of ours: one that outlives the interpreter crashes Orthanc."""
+        self._stop.set()
+        self.completion.stop(wait_s=_LAST_STEP_S)
+        self._listener.join(_LAST_STEP_S)
+        self._database.close()
 
     def _reconnected(self) -> None:
         # Before anything that can fail: a token that was revoked meanwhile must not be believed.
@@ -121,8 +131,7 @@ class Node:
             self.completion.start()
             threading.Thread(target=self._probe_decoding, daemon=True).start()
         elif what == "stopped":
-            self._stop.set()
-            self.completion.stop()
+            self.close()
         elif what == "deleted-study":
             self.completion.deleted(resource)
         elif what == "deleted-series":

@@ -6,7 +6,6 @@ dcmtk is called by its full path: pynetdicom installs tools of the same names.
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -179,9 +178,7 @@ def make_gateway(**settings: str) -> RunningGateway:
     }
     gateway.start()
     log = data / "gateway.log"
-    gateway.wait_until(lambda: re.search(r"Ready after", log.read_text()), 60)
-    gateway.north_key = gateway.argonath("api-key", "create", "--tenant", "north")
-    gateway.south_key = gateway.argonath("api-key", "create", "--tenant", "south")
+    gateway.wait_until(lambda: "Ready after" in log.read_text(), 60)
     return gateway
 
 
@@ -189,6 +186,8 @@ def make_gateway(**settings: str) -> RunningGateway:
 def gateway() -> Iterator[RunningGateway]:
     """The gateway that all acceptance tests share, started once."""
     gateway = make_gateway(stable_after_s="2", retry_delay_s="1")
+    gateway.north_key = gateway.argonath("api-key", "create", "--tenant", "north")
+    gateway.south_key = gateway.argonath("api-key", "create", "--tenant", "south")
     yield gateway
     gateway.stop()
 

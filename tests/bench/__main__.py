@@ -30,7 +30,8 @@ def main() -> None:
     untuned = StockOrthanc(folder / "untuned", tuned=False)
     gateway = make_gateway()
     try:
-        ours = Target("Argonath", gateway.dicom_port, gateway.url, key=gateway.north_key)
+        key = gateway.argonath("api-key", "create", "--tenant", "north")
+        ours = Target("Argonath", gateway.dicom_port, gateway.url, key=key)
         peer = Target("stock Orthanc, TCP_NODELAY=1", stock.dicom_port, stock.url)
         slow = Target("stock Orthanc", untuned.dicom_port, untuned.url, nodelay=False)
         run(ours, peer, slow, folder / "files", options.rounds, options.studies)
