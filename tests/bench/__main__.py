@@ -10,7 +10,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.acceptance.conftest import make_gateway
+import psycopg
+
+from tests.acceptance.conftest import RunningGateway, make_gateway
 from tests.bench.files import write_series, write_studies
 from tests.bench.measure import Target, c_store, get
 from tests.bench.stock import StockOrthanc
@@ -34,7 +36,9 @@ def main() -> None:
         ours = Target("Argonath", gateway.dicom_port, gateway.url, key=key)
         peer = Target("stock Orthanc, TCP_NODELAY=1", stock.dicom_port, stock.url)
         slow = Target("stock Orthanc", untuned.dicom_port, untuned.url, nodelay=False)
-        run(ours, peer, slow, folder / "files", options.rounds, options.studies)
+        files = folder / "files"
+        write(ours, peer, slow, files, options.rounds)
+        read(ours, peer, files, options.rounds, options.studies, lambda: settled(gateway))
         print(f"Resident memory of the gateway's processes: {memory_mb(gateway.data)} MB")
     finally:
         gateway.stop()
@@ -43,8 +47,21 @@ def main() -> None:
         shutil.rmtree(folder)
 
 
-def run(ours: Target, peer: Target, slow: Target, folder: Path, rounds: int, studies: int) -> None:
-    """Every measurement, interleaved; a ratio above 1 means that the gateway is faster."""
+def settled(gateway: RunningGateway) -> bool:
+    """Whether nothing arrives and no job is left: reading is measured by itself."""
+    with psycopg.connect(
+        f"host={gateway.data}/run/postgresql user=argonath dbname=argonath"
+    ) as owner:
+        row = owner.execute(
+            "SELECT (SELECT count(*) FROM study WHERE state <> 'stable') "
+            "+ (SELECT count(*) FROM outbox WHERE dispatched_at IS NULL) "
+            "+ (SELECT count(*) FROM job WHERE state IN ('waiting', 'running'))"
+        ).fetchone()
+    return row == (0,)
+
+
+def write(ours: Target, peer: Target, slow: Target, folder: Path, rounds: int) -> None:
+    """Storing, interleaved; a ratio above 1 means that the gateway is faster."""
     print(f"{'':<44}{'ours':>10}{'peer':>10}{'ratio':>8}  wanted")
     for associations in (1, 4):
         title = f"C-STORE 512 KB, {associations} association(s), inst/s"
@@ -73,11 +90,22 @@ def run(ours: Target, peer: Target, slow: Target, folder: Path, rounds: int, stu
             small[target.name].append(400 / c_store(target, [batch]))
     row("C-STORE 2 KB, 1 association, inst/s", small[ours.name], small[peer.name], "")
 
+
+def read(
+    ours: Target,
+    peer: Target,
+    folder: Path,
+    rounds: int,
+    studies: int,
+    settled: Callable[[], bool],
+) -> None:
+    """Reading, interleaved, when all that was stored has been worked on."""
     last = write_series(folder / "read", 4, side=512)
     write_studies(folder / "studies", studies)
     for target in (ours, peer):
         c_store(target, [folder / "read"])
         c_store(target, [folder / "studies"])
+    RunningGateway.wait_until(settled, 240)
     instance = (
         f"/dicom-web/studies/{last.StudyInstanceUID}/series/{last.SeriesInstanceUID}"
         f"/instances/{last.SOPInstanceUID}"
