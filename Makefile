@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help run test lint format unit integration acceptance bench images compose-test tools clean
+.PHONY: help run test lint format unit integration acceptance isolation isolation-report bench images compose-test tools clean
 
 # Tests run in the root file system's dev variant, with a data directory of their own.
 TEST_HOME ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/argonath/test-home
@@ -19,7 +19,8 @@ help: ## this list
 run: tools ## run a gateway in the foreground (ARGONATH_HOME, ARGONATH_HTTP_PORT, ARGONATH_DICOM_PORT)
 	@exec docker/run
 
-test: lint unit integration acceptance ## every check and every test
+test: lint unit ## every check and every test; the slow ones, which mostly wait, two at a time
+	@$(MAKE) --no-print-directory -j2 --output-sync=target acceptance integration isolation
 
 lint: tools ## ruff, mypy --strict, import-linter
 	@$(DEV) ruff check --no-cache .
@@ -39,6 +40,9 @@ integration: tools ## tests with a real PostgreSQL and Redis
 acceptance: tools ## tests of a whole running gateway
 	@$(PYTEST) tests/acceptance
 
+isolation: tools ## every route as everybody (a selection), and every attack
+	@$(PYTEST) tests/isolation
+
 bench: tools ## speed against stock Orthanc, as ratios of one run
 	@$(DEV) python -m tests.bench $(BENCH_OPTIONS)
 
@@ -53,3 +57,8 @@ tools: # the two packages that the machine itself needs
 
 clean: ## remove root file systems that are not in use, and what tests left behind (not your data)
 	@docker/clean "$(TEST_HOME)"
+
+isolation-report: tools ## call every route as everybody, run every attack, and write what came of it as a page
+	@mkdir -p "$(TEST_HOME)"
+	@result=0; ARGONATH_ISOLATION_REPORT=/data/isolation.html $(PYTEST) tests/isolation || result=$$?; \
+		echo "The report: $(TEST_HOME)/isolation.html"; exit $$result

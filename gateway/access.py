@@ -1,8 +1,8 @@
 """The one policy, which answers: may this principal do this to that.
 
-Data, not branches: `POLICY` says which roles may do an action; the owner's tenant must be the
-principal's, unless the principal acts across tenants. Everything that is not in the table is
-refused.
+Data, not branches: `POLICY` says which roles may do an action, `KINDS` what the action is done to;
+the owner's tenant must be the principal's, unless the principal acts across tenants. Everything
+that is not in the table is refused.
 """
 
 from __future__ import annotations
@@ -21,13 +21,38 @@ class Action(StrEnum):
     READ_STUDY = "read-study"
     STORE_STUDY = "store-study"
     DELETE_STUDY = "delete-study"
+    SHARE_STUDY = "share-study"
     READ_ROUTING = "read-routing"
     CHANGE_ROUTING = "change-routing"
     READ_AUDIT = "read-audit"
     MANAGE_KEYS = "manage-keys"
+    MANAGE_PEOPLE = "manage-people"
+    MANAGE_OWNERS = "manage-owners"
     MANAGE_TENANTS = "manage-tenants"
     READ_METRICS = "read-metrics"
     RAW_ARCHIVE = "raw-archive"
+    UNKNOWN_ROUTE = "unknown-route"
+
+
+class Kind(StrEnum):
+    """What an action is done to."""
+
+    STUDY = "study"
+    ROUTING = "routing"
+    AUDIT = "audit"
+    KEY = "key"
+    PERSON = "person"
+    TENANT = "tenant"
+    ARCHIVE = "archive"  # the whole of it, with what has no owner: patients, jobs, settings
+    NOTHING = "nothing"  # nobody knows what it would be
+
+
+class Verdict(StrEnum):
+    """What the policy answers."""
+
+    ALLOWED = "allowed"
+    NOT_ALLOWED = "not allowed"
+    NOT_FOUND = "not found"
 
 
 _EVERYBODY = frozenset(Role)
@@ -39,16 +64,38 @@ POLICY: Mapping[Action, frozenset[Role]] = {
     Action.READ_STUDY: _EVERYBODY,
     Action.STORE_STUDY: _WRITERS - {Role.SYSTEM_ADMIN},
     Action.DELETE_STUDY: _ADMINS,
+    Action.SHARE_STUDY: _ADMINS,
     Action.READ_ROUTING: _EVERYBODY,
     Action.CHANGE_ROUTING: _ADMINS,
     Action.READ_AUDIT: _ADMINS,
     Action.MANAGE_KEYS: _ADMINS,
+    Action.MANAGE_PEOPLE: _ADMINS,
+    Action.MANAGE_OWNERS: _ADMINS - {Role.ADMIN},
     Action.MANAGE_TENANTS: _SYSTEM,
     Action.READ_METRICS: _SYSTEM,
     Action.RAW_ARCHIVE: _SYSTEM,
+    Action.UNKNOWN_ROUTE: frozenset(),
+}
+KINDS: Mapping[Action, Kind] = {
+    Action.READ_STUDY: Kind.STUDY,
+    Action.STORE_STUDY: Kind.STUDY,
+    Action.DELETE_STUDY: Kind.STUDY,
+    Action.SHARE_STUDY: Kind.STUDY,
+    Action.READ_ROUTING: Kind.ROUTING,
+    Action.CHANGE_ROUTING: Kind.ROUTING,
+    Action.READ_AUDIT: Kind.AUDIT,
+    Action.MANAGE_KEYS: Kind.KEY,
+    Action.MANAGE_PEOPLE: Kind.PERSON,
+    Action.MANAGE_OWNERS: Kind.PERSON,
+    Action.MANAGE_TENANTS: Kind.TENANT,
+    Action.READ_METRICS: Kind.TENANT,
+    Action.RAW_ARCHIVE: Kind.ARCHIVE,
+    Action.UNKNOWN_ROUTE: Kind.NOTHING,
 }
 # Whoever has entered a tenant sees that tenant alone, whatever the role.
-OUTSIDE_TENANTS = frozenset({Action.RAW_ARCHIVE})
+OUTSIDE_TENANTS = frozenset({Kind.ARCHIVE, Kind.NOTHING})
+# Whoever came by a link, to the one study that it is bound to.
+BY_LINK = frozenset({Action.READ_STUDY})
 
 
 @dataclass(frozen=True)
@@ -61,9 +108,11 @@ class Resource:
 
 def permits(principal: Principal, action: Action) -> bool:
     """Whether the role may do `action` to something of its own."""
-    if principal.tenant_id is not None and action in OUTSIDE_TENANTS:
+    if principal.tenant_id is not None and KINDS[action] in OUTSIDE_TENANTS:
         return False
-    return principal.role in POLICY.get(action, frozenset())
+    if principal.study_uid is not None and action not in BY_LINK:
+        return False
+    return principal.role in POLICY[action]
 
 
 def is_system(principal: Principal) -> bool:
@@ -71,12 +120,22 @@ def is_system(principal: Principal) -> bool:
     return principal.role in _SYSTEM
 
 
-def require(principal: Principal, action: Action, resource: Resource | None = None) -> None:
-    """Raise `NotAllowed`, or `NotFound` for what belongs to somebody else or to nobody."""
+def verdict(principal: Principal, action: Action, resource: Resource | None = None) -> Verdict:
+    """The answer: what belongs to somebody else, or to nobody, does not exist."""
     if not permits(principal, action):
-        raise NotAllowed(f"{principal.role} may not {action}.")
+        return Verdict.NOT_ALLOWED
     if resource is not None and not owns(principal, resource):
-        raise NotFound(resource.name)
+        return Verdict.NOT_FOUND
+    return Verdict.ALLOWED
+
+
+def require(principal: Principal, action: Action, resource: Resource | None = None) -> None:
+    """Raise `NotAllowed` or `NotFound` unless the verdict is `ALLOWED`."""
+    match verdict(principal, action, resource):
+        case Verdict.NOT_ALLOWED:
+            raise NotAllowed(f"{principal.role} may not {action}.")
+        case Verdict.NOT_FOUND:
+            raise NotFound(resource.name if resource else "")
 
 
 def owns(principal: Principal, resource: Resource) -> bool:

@@ -35,14 +35,17 @@ def prepare(settings: Settings, database: Database) -> None:
 
 def welcome_text(settings: Settings) -> str:
     """Where to go and how to sign in."""
-    url = settings.public_url or f"http://localhost:{settings.http_port}"
+    url = settings.url
     password = _password_file(settings)
     lines = [
         "Argonath is ready.",
         f"  Portal      {url}/",
         f"  DICOMweb    {url}/dicom-web",
-        f"  DICOM       port {settings.dicom_port}, called AE title NORTH or SOUTH",
     ]
+    if settings.dicom_plain:
+        lines.append(f"  DICOM       port {settings.dicom_port}, called AE title NORTH or SOUTH")
+    if settings.dicom_tls_port:
+        lines.append(f"  DICOM, TLS  port {settings.dicom_tls_port}, with a client certificate")
     if password.exists():
         lines += [
             f"  Sign in as  {NORTH_USER} (a tenant's admin) or {ADMIN} (the system's)",

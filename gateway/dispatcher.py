@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 import redis
 from pluggy import PluginManager
 from rq import Queue
 
-from gateway import db, jobs
+from gateway import db, jobs, retention
 from gateway.db import Database, Row, Session
 from gateway.errors import DatabaseUnavailable
+from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
 
 CHANNELS = ("argonath_outbox", jobs.CHANNEL)
 TICK_S = 1.0
+SWEEP_S = 3600.0
 HANDED_S = 5.0  # a message that a killed worker took with it is sent again after this
 BATCH = 200
 
@@ -28,11 +31,19 @@ BATCH = 200
 class Dispatcher:
     """Moves what is due; `run` does so until told to stop."""
 
-    def __init__(self, database: Database, connection: redis.Redis, manager: PluginManager) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        connection: redis.Redis,
+        manager: PluginManager,
+    ) -> None:
+        self._settings = settings
         self._database = database
         self._redis = connection
         self._manager = manager
         self._wake = threading.Event()
+        self._sweep_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Work on each notification and each second. Lost servers are waited for."""
@@ -66,6 +77,8 @@ class Dispatcher:
         self._recover()
         while self._hand_over() == BATCH:
             pass
+        if time.monotonic() >= self._sweep_at:
+            self._sweep()
 
     def _fan_out(self) -> int:
         """Outbox rows become one job for each extension that listens."""
@@ -105,6 +118,16 @@ class Dispatcher:
                 "WHERE state = 'running' AND lease_until < now() RETURNING job_id, attempts"
             ):
                 log.warning("worker was lost, job runs again", extra=dict(row))
+
+    def _sweep(self) -> None:
+        """One batch of old rows; the next at the next tick, or in an hour if it was the last."""
+        self._sweep_at = time.monotonic() + SWEEP_S
+        with self._database.system_session("sweep") as session:
+            gone = retention.sweep(session, self._settings)
+        if any(gone.values()):
+            log.info("old rows are gone", extra=gone)
+        if max(gone.values()) == retention.BATCH:
+            self._sweep_at = 0.0
 
     def _hand_over(self) -> int:
         """Due jobs go to Redis. If that fails, the rows stay as they were."""

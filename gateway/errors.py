@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from gateway import correlation
+
 
 class GatewayError(Exception):
     """Something unexpected happened in the gateway.
@@ -45,13 +47,14 @@ class GatewayError(Exception):
         return f"{self.message} {self.cure}".strip()
 
     def as_json(self) -> dict[str, object]:
-        """The one JSON shape of an error answer."""
+        """The one JSON shape of an error answer; with the correlation id where there is one."""
+        identifier = correlation.current()
         return {
             "error": self.code,
             "message": self.message,
             "cure": self.cure,
             "retry": not self.permanent,
-        }
+        } | ({"correlation": identifier} if identifier else {})
 
 
 class InvalidSettings(GatewayError):
@@ -122,6 +125,27 @@ class UnknownAETitle(GatewayError):
     dimse_status = 0x0124
 
 
+class UnknownCertificate(GatewayError):
+    """This certificate is not listed for this calling AE title.
+
+    A system admin lists it on the tenant's page or by `argonath certificate add`; the audit names
+    the fingerprint of what was shown.
+    """
+
+    http_status = 403
+    dimse_status = 0x0124
+
+
+class CertificateRequired(GatewayError):
+    """This tenant is reached by DICOM over TLS alone.
+
+    Send to the TLS port, with a client certificate that is listed for the calling AE title.
+    """
+
+    http_status = 403
+    dimse_status = 0x0124
+
+
 class ForeignStudy(GatewayError):
     """The object cannot join its study.
 
@@ -182,6 +206,33 @@ class DestinationRefused(GatewayError):
     """
 
     http_status = 502
+
+
+class SecretUnreadable(GatewayError):
+    """A stored password or token cannot be opened.
+
+    Put back the file `secrets/encryption_key` with which it was sealed, or enter the secret again.
+    """
+
+    http_status = 409
+
+
+class GatewayNotRunning(GatewayError):
+    """Argonath is not running.
+
+    Start it with `make run`; if it runs on another data directory, name that in ARGONATH_HOME.
+    """
+
+    http_status = 503
+    permanent = False
+
+
+class BrokenMigration(GatewayError):
+    """The database cannot be brought to the present schema.
+
+    A migration that ran stays as it was: put its file back, and the change into a new file with
+    the next number. An extension can be left out by ARGONATH_BLOCKED_EXTENSIONS.
+    """
 
 
 class BrokenExtension(GatewayError):

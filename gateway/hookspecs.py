@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gateway.context import TaskContext
     from gateway.db import Session
     from gateway.events import StudyDeleted, StudyStable
-    from gateway.portal import Badge, Figure, Sample, StudySection
+    from gateway.portal import Badge, Figure, Link, Sample, StudySection
 
 PROJECT = "argonath"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -50,6 +50,11 @@ class PortalHooks:
         self, session: Session, study_uids: Sequence[str]
     ) -> Mapping[str, Sequence[Badge]]:
         """What to say of each study in the list; `session` sees one tenant."""
+        raise NotImplementedError
+
+    @hookspec
+    def study_links(self, study_uids: Sequence[str]) -> Mapping[str, Sequence[Link]]:
+        """Where each study can be opened; the page of a study offers it at its head."""
         raise NotImplementedError
 
     @hookspec

@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 import argon2
 import psycopg.errors
 
-from gateway.db import Database, Session
-from gateway.errors import Conflict, InvalidInput, NotAuthenticated, NotFound
+from gateway.db import Database, Row, Session
+from gateway.errors import Conflict, InvalidInput, NotAllowed, NotAuthenticated, NotFound
 
 
 class Role(StrEnum):
@@ -33,7 +33,10 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Principal:
-    """Somebody whose credentials were checked. `tenant_id` None: acts across tenants."""
+    """Somebody whose credentials were checked. `tenant_id` None: acts across tenants.
+
+    `study_uid`: came by a link to this study, and reads it alone.
+    """
 
     name: str
     role: Role
@@ -41,6 +44,25 @@ class Principal:
     credential_id: int | None = None
     person_id: int | None = None
     expires_at: datetime | None = None
+    study_uid: str | None = None
+
+
+class NoMembership(NotAllowed):
+    """You belong to no tenant of this gateway.
+
+    Ask an admin of your hospital or department for an invitation. Who signs in by OpenID gets
+    tenants from groups or app roles such as argonath:TENANT:ROLE: then ask whoever manages your
+    account for one, and sign in again.
+    """
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A session that is over; `id_token` is sealed, and empty unless the provider gave it."""
+
+    email: str
+    tenant_id: str | None
+    id_token: str = field(repr=False)
 
 
 KEY_PREFIX = "argonath_"
@@ -94,6 +116,17 @@ def revoke_api_key(session: Session, *, token: str = "", credential_id: int = 0)
         raise NotFound("An API key that is not revoked yet.")
 
 
+def api_keys(session: Session, tenant_id: str | None = None) -> list[Row]:
+    """The keys that the session may see, of one tenant or all: the newest first."""
+    return session.execute(
+        "SELECT credential_id, tenant_id, role, label, created_at, expires_at, revoked_at, "
+        "last_used_at FROM credential WHERE kind = 'api-key' "
+        "AND coalesce(tenant_id = %(tenant)s, %(tenant)s::text IS NULL) "
+        "ORDER BY credential_id DESC",
+        {"tenant": tenant_id},
+    ).fetchall()
+
+
 def authenticate(database: Database, token: str) -> Principal:
     """Whose key or session `token` is; raises `NotAuthenticated`."""
     with database.system_session("authenticate") as session:
@@ -132,18 +165,25 @@ def create_person(
     email = email.strip().lower()
     if "@" not in email:
         raise InvalidInput(f"{email!r} is no e-mail address.")
-    if len(password) < 12:
-        raise InvalidInput("A password has at least 12 characters.")
+    password_hash = _hash_password(password)
     try:
         row = session.execute(
             "INSERT INTO person (email, password_hash, system_admin) VALUES (%s, %s, %s) "
             "RETURNING person_id",
-            [email, _passwords.hash(password), system_admin],
+            [email, password_hash, system_admin],
         ).fetchone()
     except psycopg.errors.UniqueViolation as error:
         raise Conflict(f"User {email}.") from error
     assert row is not None
     return int(row["person_id"])
+
+
+def set_password(session: Session, person_id: int, password: str) -> None:
+    """Give somebody a new password; raises `InvalidInput`."""
+    session.execute(
+        "UPDATE person SET password_hash = %s WHERE person_id = %s",
+        [_hash_password(password), person_id],
+    )
 
 
 def add_member(session: Session, person_id: int, tenant_id: str, role: Role) -> None:
@@ -161,30 +201,57 @@ def sign_in(database: Database, email: str, password: str, *, hours: int) -> str
     A person with several tenants starts in the first; a system admin in none.
     """
     with database.system_session("sign in") as session:
-        person = session.execute(
-            "SELECT person_id, password_hash, system_admin FROM person "
-            "WHERE email = %s AND disabled_at IS NULL",
-            [email.strip().lower()],
-        ).fetchone()
-        _check_password(person["password_hash"] if person else None, password)
-        assert person is not None
-        member = session.execute(
-            "SELECT tenant_id, role FROM membership WHERE person_id = %s "
-            "ORDER BY tenant_id LIMIT 1",
-            [person["person_id"]],
-        ).fetchone()
-        if person["system_admin"]:
-            tenant_id, role = None, Role.SYSTEM_ADMIN
-        elif member:
-            tenant_id, role = member["tenant_id"], Role(member["role"])
-        else:
-            raise NotAuthenticated("This user belongs to no tenant.")
-        token = secrets.token_urlsafe(32)
-        session.execute(
-            "INSERT INTO credential (kind, token_hash, tenant_id, person_id, role, expires_at) "
-            "VALUES ('session', %s, %s, %s, %s, now() + %s)",
-            [hash_token(token), tenant_id, person["person_id"], role, timedelta(hours=hours)],
-        )
+        person_id = person_with_password(session, email, password)
+        try:
+            return open_session(session, person_id, hours=hours)
+        except NoMembership:
+            raise NotAuthenticated("This user belongs to no tenant.") from None
+
+
+def person_with_password(session: Session, email: str, password: str) -> int:
+    """Who signs in with this address and password; raises `NotAuthenticated`."""
+    person = session.execute(
+        "SELECT person_id, password_hash FROM person WHERE email = %s AND disabled_at IS NULL",
+        [email.strip().lower()],
+    ).fetchone()
+    _check_password(person["password_hash"] if person else None, password)
+    assert person is not None
+    return int(person["person_id"])
+
+
+def open_session(
+    session: Session,
+    person_id: int,
+    *,
+    hours: int,
+    tenant_id: str | None = None,
+    id_token: str = "",
+) -> str:
+    """Begin a session of somebody whose identity was checked; its token.
+
+    It begins in `tenant_id`, else in the first of the person's tenants; a system admin's in none.
+    `id_token` (sealed) ends the session at the OpenID provider too. Raises `NoMembership`.
+    """
+    found = session.execute(
+        """
+        SELECT p.system_admin, m.tenant_id, m.role FROM person p LEFT JOIN membership m
+        ON m.person_id = p.person_id WHERE p.person_id = %s
+        ORDER BY m.tenant_id = %s DESC NULLS LAST, m.tenant_id LIMIT 1
+        """,
+        [person_id, tenant_id],
+    ).fetchone()
+    if found and found["system_admin"]:
+        place, role = None, Role.SYSTEM_ADMIN
+    elif found and found["tenant_id"]:
+        place, role = found["tenant_id"], Role(found["role"])
+    else:
+        raise NoMembership
+    token = secrets.token_urlsafe(32)
+    session.execute(
+        "INSERT INTO credential (kind, token_hash, tenant_id, person_id, role, expires_at, "
+        "oidc_id_token) VALUES ('session', %s, %s, %s, %s, now() + %s, %s)",
+        [hash_token(token), place, person_id, role, timedelta(hours=hours), id_token or None],
+    )
     return token
 
 
@@ -206,13 +273,22 @@ def enter_tenant(session: Session, principal: Principal, tenant_id: str | None) 
     )
 
 
-def sign_out(database: Database, token: str) -> None:
-    """End a session; harmless when it is over already."""
+def sign_out(database: Database, token: str) -> Ended | None:
+    """End a session; None when it is over already."""
     with database.system_session("sign out") as session:
-        session.execute(
-            "UPDATE credential SET revoked_at = now() WHERE kind = 'session' AND token_hash = %s",
+        row = session.execute(
+            "UPDATE credential c SET revoked_at = now() FROM person p "
+            "WHERE c.kind = 'session' AND c.token_hash = %s AND c.revoked_at IS NULL "
+            "AND p.person_id = c.person_id RETURNING p.email, c.tenant_id, c.oidc_id_token",
             [hash_token(token)],
-        )
+        ).fetchone()
+    return Ended(row["email"], row["tenant_id"], row["oidc_id_token"] or "") if row else None
+
+
+def _hash_password(password: str) -> str:
+    if len(password) < 12:
+        raise InvalidInput("A password has at least 12 characters.")
+    return _passwords.hash(password)
 
 
 def _check_password(stored: str | None, password: str) -> None:

@@ -155,12 +155,27 @@ def try_again(session: Session, job: Job, *, delay_s: float, error: str, free: b
     return updated
 
 
-def hurry(session: Session, *, extension: str, task: str) -> None:
-    """What waits to be tried again is tried now; what runs and fails is, too."""
+def hurry(session: Session, *, extension: str, task: str, arguments: Mapping[str, Any]) -> None:
+    """What has these arguments and waits is tried now; what runs and fails is, too."""
     session.execute(
-        "UPDATE job SET run_at = now() "
-        "WHERE state IN ('waiting', 'running') AND extension = %s AND task = %s",
-        [extension, task],
+        "UPDATE job SET run_at = now() WHERE state IN ('waiting', 'running') "
+        "AND extension = %s AND task = %s AND arguments @> %s",
+        [extension, task, Jsonb(dict(arguments))],
+    )
+    session.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+
+
+def hurry_oldest(
+    session: Session, *, extension: str, task: str, arguments: Mapping[str, Any]
+) -> None:
+    """Of what has these arguments and waits, the oldest is tried now."""
+    session.execute(
+        """
+        UPDATE job SET run_at = now() WHERE job_id = (
+            SELECT job_id FROM job WHERE state = 'waiting' AND extension = %s AND task = %s
+            AND arguments @> %s ORDER BY job_id LIMIT 1 FOR UPDATE)
+        """,
+        [extension, task, Jsonb(dict(arguments))],
     )
     session.execute("SELECT pg_notify(%s, '')", [CHANNEL])
 

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from gateway.errors import BrokenExtension
+from gateway.errors import BrokenMigration
 from gateway.plugins import Extension
 
 _ROLES = """
@@ -63,28 +63,42 @@ def migrations(extensions: Sequence[Extension]) -> list[Migration]:
 def migrate(admin_url: str, app_url: str, wanted: Sequence[Migration]) -> list[str]:
     """Run what has not run yet; the names of what was run. Safe to call at every start."""
     database = str(conninfo_to_dict(app_url)["dbname"])
-    with psycopg.connect(admin_url, autocommit=True) as connection:
-        connection.execute(_ROLES)
-        known = connection.execute("SELECT FROM pg_database WHERE datname = %s", [database])
+    with psycopg.connect(admin_url, autocommit=True) as server:
+        server.execute("SELECT pg_advisory_lock(4242002)")  # one at a time, until we disconnect
+        server.execute(_ROLES)
+        known = server.execute("SELECT FROM pg_database WHERE datname = %s", [database])
         if known.fetchone() is None:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+            server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+        with psycopg.connect(make_conninfo(admin_url, dbname=database)) as connection:
+            return _apply(connection, wanted)
+
+
+def _apply(connection: psycopg.Connection, wanted: Sequence[Migration]) -> list[str]:
+    """All that is missing, or nothing: one transaction."""
+    connection.execute(_LEDGER)
+    rows = connection.execute("SELECT name, checksum FROM migration").fetchall()
+    done: dict[str, str] = dict(rows)
     applied: list[str] = []
-    with psycopg.connect(make_conninfo(admin_url, dbname=database)) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(4242002)")  # one migration at a time
-        connection.execute(_LEDGER)
-        rows = connection.execute("SELECT name, checksum FROM migration").fetchall()
-        done: dict[str, str] = dict(rows)
-        for migration in wanted:
-            if migration.name not in done:
-                connection.execute(migration.statements.encode())
-                connection.execute(
-                    "INSERT INTO migration (name, checksum) VALUES (%s, %s)",
-                    [migration.name, migration.checksum],
-                )
-                applied.append(migration.name)
-            elif done[migration.name] != migration.checksum:
-                raise BrokenExtension(f"{migration.name} changed after it ran; add a new file.")
+    for migration in wanted:
+        if migration.name not in done:
+            _run(connection, migration)
+            connection.execute(
+                "INSERT INTO migration (name, checksum) VALUES (%s, %s)",
+                [migration.name, migration.checksum],
+            )
+            applied.append(migration.name)
+        elif done[migration.name] != migration.checksum:
+            raise BrokenMigration(f"{migration.name} was changed after it ran.")
     return applied
+
+
+def _run(connection: psycopg.Connection, migration: Migration) -> None:
+    try:
+        connection.execute(migration.statements.encode())
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error as error:
+        raise BrokenMigration(f"{migration.name}: {error}.") from error
 
 
 def pending(app_url: str, wanted: Sequence[Migration]) -> list[str]:

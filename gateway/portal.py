@@ -49,6 +49,14 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A way from a study to something that can be done with it."""
+
+    text: str
+    url: str
+
+
+@dataclass(frozen=True)
 class StudySection:
     """A part of the page of one study; `html` is markup that the extension's template escaped."""
 

@@ -17,7 +17,7 @@ from gateway import events, jobs
 from gateway.archive import Archive
 from gateway.context import TaskContext
 from gateway.db import Database
-from gateway.errors import BrokenExtension, DatabaseUnavailable, GatewayError
+from gateway.errors import ArchiveUnavailable, BrokenExtension, DatabaseUnavailable, GatewayError
 from gateway.jobs import Job
 from gateway.settings import Settings
 
@@ -107,10 +107,13 @@ class Runner:
                 return "postponed" if again else "lost"
             log.warning("job failed", extra={**_fields(job), "error": told})
             permanent = isinstance(error, GatewayError) and error.permanent
-            if permanent or job.attempts >= job.max_attempts:
+            ours = isinstance(
+                error, ArchiveUnavailable | DatabaseUnavailable
+            )  # not the job's fault
+            if permanent or (job.attempts >= job.max_attempts and not ours):
                 return "failed" if jobs.give_up(session, job, told) else "lost"
             delay_s = jobs.backoff_s(self._settings.retry_delay_s, job.attempts)
-            again = jobs.try_again(session, job, delay_s=delay_s, error=told, free=False)
+            again = jobs.try_again(session, job, delay_s=delay_s, error=told, free=ours)
             return "retry" if again else "lost"
 
     @contextlib.contextmanager
@@ -133,11 +136,11 @@ class Runner:
                 os._exit(70)
             try:
                 with self._database.system_session("renew lease") as session:
-                    if not jobs.renew(session, job):
-                        log.warning("job is not ours any more", extra=_fields(job))
-                        return
+                    ours = jobs.renew(session, job)
             except DatabaseUnavailable:
                 continue
+            if not ours and not stop.is_set():
+                log.warning("job is not ours any more", extra=_fields(job))
 
 
 def describe(error: Exception) -> str:

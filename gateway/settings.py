@@ -29,6 +29,19 @@ class Settings:
     data: Path = _setting(Path("/data"), "Directory that holds everything which must survive.")
     http_port: int = _setting(8080, "TCP port of the portal, DICOMweb and health check.")
     dicom_port: int = _setting(4242, "TCP port on which modalities reach the gateway.")
+    default_encoding: str = _setting(
+        "Utf8", "Character set of C-FIND answers, and of files that declare none: Utf8 or Latin1."
+    )
+    dicom_plain: bool = _setting(True, "Accept C-STORE, C-FIND and C-MOVE without TLS too.")
+    dicom_tls_port: int = _setting(0, "TCP port of DICOM over TLS, often 2762; 0: none.")
+    dicom_tls_ca: str = _setting("", "PEM file of the authorities that sign client certificates.")
+    dicom_tls_cert: str = _setting("", "PEM file of the DICOM port's certificate and its chain.")
+    dicom_tls_key: str = _setting("", "PEM file of its private key.")
+    tls_cert: str = _setting("", "PEM file of the certificate of the HTTP port and its chain.")
+    tls_key: str = _setting("", "PEM file of its private key.")
+    tls: str = _setting("", "`generated`: a certificate of the gateway's own making.")
+    rate_limit: int = _setting(1000, "HTTP requests a second of one key or session; 0: any.")
+    rate_burst: int = _setting(2000, "So many more are answered at once.")
     public_url: str = _setting("", "Address under which people reach the portal; empty: this host.")
     orthanc_url: str = _setting("http://127.0.0.1:8042", "Orthanc's own HTTP address.")
     database_url: str = _setting(
@@ -44,22 +57,52 @@ class Settings:
     redis_url: str = _setting("unix:///data/run/redis.sock", "Redis, which executes jobs.")
     internal_token: str = _setting("", "Token of our own processes for Orthanc.", secret=True)
     secret_key: str = _setting("", "Key that signs the portal's forms.", secret=True)
+    encryption_key: str = _setting(
+        "", "Key that seals the destinations' passwords and tokens in the database.", secret=True
+    )
     stable_after_s: float = _setting(
         10.0, "A study is stable when nothing was received for so many seconds."
     )
     claim_expires_s: float = _setting(
         600.0, "A study that was announced but never stored frees its UID after so many seconds."
     )
-    max_sequence_items: int = _setting(
-        20_000, "An object with more sequence items than this is refused: Orthanc cannot parse it."
-    )
     retry_delay_s: float = _setting(
         5.0, "First pause before a failed job is tried again; it doubles each time, up to 10 min."
     )
+    keep_jobs_days: int = _setting(30, "A job that has ended is forgotten after so many days.")
+    keep_events_days: int = _setting(
+        7, "An event that was handed to every listener is forgotten after so many days."
+    )
     session_hours: int = _setting(12, "A portal sign-in ends after so many hours.")
+    oidc_issuer: str = _setting("", "OpenID provider where people may sign in; empty: none.")
+    oidc_title: str = _setting("OpenID", "What the button says: Sign in with ...")
+    oidc_client_id: str = _setting("", "The portal's client id at the provider.")
+    oidc_client_secret: str = _setting(
+        "", "The portal's secret at the provider; empty: a public client, PKCE alone.", secret=True
+    )
+    oidc_scope: str = _setting("openid email profile", "Scopes that the portal asks for.")
+    oidc_claim: str = _setting(
+        "groups", "Claim that lists where somebody belongs; dots lead into objects."
+    )
+    oidc_prefix: str = _setting(
+        "argonath:", "What the claim's values for us begin with; then TENANT:ROLE."
+    )
+    oidc_audience: str = _setting(
+        "", "Audience of the provider's access tokens for DICOMweb; empty: none is accepted."
+    )
+    smtp_url: str = _setting(
+        "", "Where e-mail goes: smtp://USER:PASSWORD@HOST:PORT or smtps://...", secret=True
+    )
+    mail_from: str = _setting("", "The sender of e-mail.")
     blocked_extensions: str = _setting("", "Names of extensions that must not load, by commas.")
     secure_cookies: bool = _setting(False, "Send cookies over HTTPS only; set it behind TLS.")
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
+
+    @property
+    def url(self) -> str:
+        """Where the portal is."""
+        scheme = "https" if self.tls_cert else "http"
+        return self.public_url or f"{scheme}://localhost:{self.http_port}"
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:

@@ -1,8 +1,9 @@
 """Who owns a StudyInstanceUID, and how far its arrival is.
 
 Ownership is one unique row, made before anything of the study is stored. A study is `claimed`,
-then `receiving`, then `stable`; each instance that is acknowledged finds its study in `receiving`,
-so a stable event follows whatever is killed.
+then `receiving`, then `stable`. What is acknowledged is of a study in `receiving`, or in a claim of
+just now, which becomes `receiving` with the next progress or, after a kill, because completion
+finds its instance in the archive; so a stable event follows whatever is killed.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ def record_progress(session: Session, studies: Iterable[tuple[str, int]]) -> Non
     """Add newly stored instances (study, how many) and note that their studies are alive."""
     for uid, instances in studies:
         session.execute(
-            "UPDATE study SET last_received_at = now(), instance_count = instance_count + %s "
+            "UPDATE study SET last_received_at = now(), instance_count = instance_count + %s, "
+            "state = CASE state WHEN 'claimed' THEN 'receiving' ELSE state END "
             "WHERE study_instance_uid = %s",
             [instances, uid],
         )

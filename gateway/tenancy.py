@@ -10,8 +10,15 @@ from typing import Self
 
 import psycopg.errors
 
+from gateway.certificates import Certificate
 from gateway.db import Database, Session
-from gateway.errors import Conflict, InvalidInput, UnknownAETitle
+from gateway.errors import (
+    CertificateRequired,
+    Conflict,
+    InvalidInput,
+    UnknownAETitle,
+    UnknownCertificate,
+)
 
 TENANT_ID = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
@@ -51,10 +58,13 @@ class Directory:
 
     called: Mapping[str, str] = field(default_factory=dict)
     calling: Mapping[str, tuple[CallingAE, ...]] = field(default_factory=dict)
+    # (tenant, calling AE title) -> `Certificate.identities`
+    certificates: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    tls_only: frozenset[str] = frozenset()
 
     @classmethod
-    def load(cls, session: Session) -> Self:
-        """Read the directory in a system session."""
+    def load(cls, session: Session, *, plain: bool = True) -> Self:
+        """Read the directory in a system session; without `plain`, everybody is `tls_only`."""
         called = {
             row["ae_title"]: row["tenant_id"]
             for row in session.execute("SELECT ae_title, tenant_id FROM called_ae_title")
@@ -67,35 +77,56 @@ class Directory:
                 row["ae_title"], row["network"], row["may_query"], row["host"], row["port"]
             )
             calling[row["tenant_id"]] = (*calling.get(row["tenant_id"], ()), entry)
-        return cls(called, calling)
+        certificates: dict[tuple[str, str], frozenset[str]] = {}
+        for row in session.execute("SELECT tenant_id, ae_title, identity FROM calling_certificate"):
+            key = (row["tenant_id"], row["ae_title"])
+            certificates[key] = certificates.get(key, frozenset()) | {row["identity"]}
+        tls_only = session.execute(
+            "SELECT tenant_id FROM tenant WHERE dicom_tls_only OR NOT %s", [plain]
+        )
+        return cls(called, calling, certificates, frozenset(row["tenant_id"] for row in tls_only))
 
-    def tenant_of_store(self, called: str, calling: str, address: str) -> str:
-        """Who receives a C-STORE; raises `UnknownAETitle`.
+    def tenant_of_store(
+        self, called: str, calling: str, address: str, certificate: Certificate | None = None
+    ) -> str:
+        """Who receives a C-STORE; `certificate` is None where it did not come by TLS.
 
-        A tenant that lists no calling AE titles accepts every caller of its own AE title.
+        Raises `UnknownAETitle`, `UnknownCertificate` or `CertificateRequired`. A tenant that lists
+        no calling AE titles accepts every caller of its own AE title.
         """
-        tenant_id = self._tenant_called(called)
+        tenant_id = self._tenant_called(called, calling, certificate)
         callers = self.calling.get(tenant_id, ())
         if callers and not any(c.ae_title == calling and c.is_at(address) for c in callers):
             raise UnknownAETitle(f"Called {called!r}, calling {calling!r} from {address}.")
         return tenant_id
 
-    def tenant_of_query(self, called: str, calling: str) -> str:
-        """Whose studies a C-FIND or C-MOVE sees; raises `UnknownAETitle`.
+    def tenant_of_query(
+        self, called: str, calling: str, address: str = "", certificate: Certificate | None = None
+    ) -> str:
+        """Whose studies a C-FIND or C-MOVE sees; raises as `tenant_of_store`.
 
-        A query needs a calling AE title that is listed for it. Orthanc tells no address here.
+        A query needs a calling AE title that is listed for it. Its address is known, and looked
+        at, only by TLS: Orthanc tells none here.
         """
-        tenant_id = self._tenant_called(called)
+        tenant_id = self._tenant_called(called, calling, certificate)
         callers = self.calling.get(tenant_id, ())
-        if not any(c.ae_title == calling and c.may_query for c in callers):
+        if not any(
+            c.ae_title == calling and c.may_query and (certificate is None or c.is_at(address))
+            for c in callers
+        ):
             raise UnknownAETitle(f"Called {called!r}, calling {calling!r}: no right to query.")
         return tenant_id
 
-    def _tenant_called(self, called: str) -> str:
-        try:
-            return self.called[called]
-        except KeyError:
-            raise UnknownAETitle(f"Called {called!r}.") from None
+    def _tenant_called(self, called: str, calling: str, certificate: Certificate | None) -> str:
+        tenant_id = self.called.get(called)
+        if tenant_id is None:
+            raise UnknownAETitle(f"Called {called!r}.")
+        if certificate is None:
+            if tenant_id in self.tls_only:
+                raise CertificateRequired(f"Called {called!r}, calling {calling!r}.")
+        elif not certificate.identities & self.certificates.get((tenant_id, calling), frozenset()):
+            raise UnknownCertificate(f"Called {called!r}, calling {calling!r}.")
+        return tenant_id
 
 
 def label_of(tenant_id: str) -> str:

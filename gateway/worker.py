@@ -8,6 +8,7 @@ parent has neither threads nor connections, which a fork would tear, and replace
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -21,7 +22,7 @@ import redis
 from pluggy import PluginManager
 from rq import SimpleWorker
 
-from gateway import logs, plugins
+from gateway import correlation, logs, plugins
 from gateway.db import Database
 from gateway.dispatcher import Dispatcher
 from gateway.runner import Runner
@@ -41,30 +42,30 @@ def run_job(job_id: int) -> None:
     """What RQ calls. A message for a job that is done, running or not due does nothing."""
     if _runner is None:
         raise RuntimeError("run_job works in a child of gateway.worker only.")
-    _runner.run(job_id)
+    with correlation.operation():
+        _runner.run(job_id)
 
 
 def work(settings: Settings, manager: PluginManager, queues: Sequence[str]) -> None:
     """Run jobs until SIGTERM. A second SIGTERM hands the present job back."""
     global _runner  # noqa: PLW0603  RQ calls a function by name; this is its way to the settings
-    database = Database(settings.database_url, max_size=4)
-    _runner = Runner(settings, database, manager)
     connection = redis.Redis.from_url(settings.redis_url)
     # A sign of life every 15 s, by which /health knows that somebody works.
     worker = SimpleWorker(list(queues), connection=connection, worker_ttl=30)
     worker.max_connection_wait_time = 2.0
     worker.log_job_description = False
-    worker.work(max_jobs=JOBS_PER_CHILD, logging_level="WARNING")
+    with contextlib.closing(Database(settings.database_url, max_size=4)) as database:
+        _runner = Runner(settings, database, manager)
+        worker.work(max_jobs=JOBS_PER_CHILD, logging_level="WARNING")
 
 
 def dispatch(settings: Settings, manager: PluginManager) -> None:
     """Dispatch until SIGTERM."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    database = Database(settings.database_url, max_size=2)
     connection = redis.Redis.from_url(settings.redis_url, socket_timeout=10)
-    Dispatcher(database, connection, manager).run(stop)
-    database.close()
+    with contextlib.closing(Database(settings.database_url, max_size=2)) as database:
+        Dispatcher(settings, database, connection, manager).run(stop)
 
 
 class Host:

@@ -16,17 +16,19 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
-from gateway import access, identity, routes
+from gateway import access, bearer, correlation, identity, routes
 from gateway.access import Action
 from gateway.archive import TENANT_HEADER
-from gateway.errors import NotAuthenticated
+from gateway.errors import GatewayError, NotAllowed, NotAuthenticated
 from gateway.identity import Principal
+from orthanc_plugins.lifeline import Storing
 from orthanc_plugins.sdk import Method
 
 log = logging.getLogger(__name__)
 
 READY_PATH = "/argonath/ready"
 _TENANT_HEADER = TENANT_HEADER.lower()
+_CHOSEN_HEADER = bearer.TENANT_HEADER.lower()
 _CACHE_SIZE = 10_000
 _REFUSED_FOR_S = 5.0
 _TRUSTED_FOR_S = 300.0
@@ -52,13 +54,15 @@ class Principals:
 
     def __init__(
         self,
-        authenticate: Callable[[str], Principal],
+        authenticate: Callable[[str, str], Principal],
         internal_token: str,
+        visitor: Callable[[str], Principal] | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._authenticate = authenticate
         self._internal_token = internal_token
+        self._visitor = visitor
         self._clock = clock
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._lock = threading.Lock()
@@ -74,16 +78,27 @@ class Principals:
         """Who sent a request with these headers (names in lower case), or None."""
         token = routes.token_of(headers.get("authorization", ""), headers.get("cookie", ""))
         if not token:
-            return None
+            return self.visitor(headers)
         if identity.is_internal(token, self._internal_token):
             return identity.service_principal(headers.get(_TENANT_HEADER) or None)
-        key = identity.hash_token(token)
-        now = self._clock()
+        chosen = headers.get(_CHOSEN_HEADER, "")
+        return self._of_token(f"{token}\n{chosen}", lambda: self._authenticate(token, chosen))
+
+    def visitor(self, headers: Mapping[str, str]) -> Principal | None:
+        """Who came by a link, whoever else they are; or None."""
+        token = routes.visit_of(headers.get("cookie", ""))
+        visitor = self._visitor
+        if not token or visitor is None:
+            return None
+        return self._of_token(f"{token}\nlink\n", lambda: visitor(token))
+
+    def _of_token(self, name: str, ask: Callable[[], Principal]) -> Principal | None:
+        key, now = identity.hash_token(name), self._clock()
         with self._lock:
             known = self._known.get(key)
             generation = self._generation
         if known is None or known.until <= now:
-            known = self._ask(token, now)
+            known = _asked(ask, now)
             with self._lock:
                 # What was asked before a revocation must not be remembered after it.
                 if generation == self._generation:
@@ -96,11 +111,12 @@ class Principals:
             return principal if principal.expires_at > datetime.now(UTC) else None
         return principal
 
-    def _ask(self, token: str, now: float) -> _Known:
-        try:
-            return _Known(self._authenticate(token), now + _TRUSTED_FOR_S)
-        except NotAuthenticated:
-            return _Known(None, now + _REFUSED_FOR_S)
+
+def _asked(ask: Callable[[], Principal], now: float) -> _Known:
+    try:
+        return _Known(ask(), now + _TRUSTED_FOR_S)
+    except (NotAuthenticated, NotAllowed):
+        return _Known(None, now + _REFUSED_FOR_S)
 
 
 class RequestFilter:
@@ -110,10 +126,20 @@ class RequestFilter:
     thread of its filter; Python's own thread-local storage does not survive between callbacks.
     """
 
-    def __init__(self, principals: Principals, refused: Callable[[Request, str], None]) -> None:
+    def __init__(
+        self,
+        principals: Principals,
+        refused: Callable[[Request, str], None],
+        serves: Callable[[int, Storing | None], None],
+        permitted: Callable[[Request, str], None] = lambda _request, _method: None,
+    ) -> None:
+        self._permitted = permitted
         self._principals = principals
         self._refused = refused
+        self._serves = serves
         self._current: dict[int, Request] = {}
+        self._lock = threading.Lock()
+        self.unknown_routes = 0
 
     def current(self) -> Request | None:
         """The request that this native thread serves; None on threads of DIMSE and of jobs."""
@@ -123,32 +149,46 @@ class RequestFilter:
         """Orthanc's IncomingHttpRequestFilter. An exception refuses."""
         thread = threading.get_native_id()
         try:
+            correlation.begin(headers.get("x-request-id") if is_ours(ip) else None)
             self._current[thread] = Request(uri, None, ip)
             principal = self._principals.of(headers)
             request = self._current[thread] = Request(uri, principal, address_of(headers, ip))
-            if self._permits(request, method):
+            permitted = self._permits(request, method)
+            self._serves(thread, storing(request, method) if permitted else None)
+            if permitted:
+                self._permitted(request, name_of(method))
                 return True
             if principal is not None and method != Method.GET:
                 self._refused(request, name_of(method))
+        except GatewayError as error:
+            log.warning("a request could not be judged and is refused: %s", error.code)
         except Exception:
             log.exception("request filter failed; the request is refused")
         return False
 
     def _permits(self, request: Request, method: int) -> bool:
-        path, principal = request.path, request.principal
-        if principal is None or is_private(path):
+        action = routes.action_of(name_of(method), request.path)
+        if action is Action.UNKNOWN_ROUTE:
+            with self._lock:
+                self.unknown_routes += 1
+        if request.principal is None or is_private(request.path):
             return False
-        if path == READY_PATH:
-            return access.is_system(principal)
-        action = routes.action_of(name_of(method), path)
-        if action is Action.RAW_ARCHIVE and principal.tenant_id is not None:
-            return False
-        return access.permits(principal, action)
+        return access.permits(request.principal, action)
 
 
 def is_private(path: str) -> bool:
     """Whether a path, however it is written, is one of our own that only Orthanc's Lua may call."""
     return "argonath" in unquote(unquote(path)).casefold() and path != READY_PATH
+
+
+def storing(request: Request, method: int) -> Storing | None:
+    """What to remember of a request that stores objects."""
+    who = request.principal
+    if method != Method.POST or who is None:
+        return None
+    if routes.action_of("POST", request.path) is not Action.STORE_STUDY:
+        return None
+    return Storing(who.name, who.tenant_id, request.address, request.path)
 
 
 def name_of(method: int) -> str:
@@ -161,6 +201,9 @@ def name_of(method: int) -> str:
 
 def address_of(headers: Mapping[str, str], peer: str) -> str:
     """The client's address, which only our own proxy on this machine may tell."""
-    if peer in ("127.0.0.1", "::1"):
-        return headers.get("x-real-ip", peer)
-    return peer
+    return headers.get("x-real-ip", peer) if is_ours(peer) else peer
+
+
+def is_ours(peer: str) -> bool:
+    """Whether a request comes from this machine, as our own proxy's do."""
+    return peer in ("127.0.0.1", "::1")

@@ -1,8 +1,9 @@
 """What the node knows in memory of the studies that are arriving; pure, under one lock.
 
-A study is *open* when its row in PostgreSQL says `receiving`: an instance of it may then be
-acknowledged without asking the database. Only `close_if_idle` ends that, and only when nothing
-is counted that the database was not told; whoever finds the study closed must claim it again.
+A study is *open* when its row in PostgreSQL says `receiving`, or `claimed` since just now: an
+instance of it may then be acknowledged without asking the database. Only `close_if_idle` ends that,
+and only when nothing is counted that the database was not told; whoever finds the study closed must
+claim it again.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ class Arrivals:
         """Whether the study is in `receiving`."""
         with self._lock:
             return study_uid in self._pending
+
+    def is_arriving(self, study_uid: str, tenant_id: str) -> bool:
+        """Whether the study is in `receiving`, and the tenant's."""
+        with self._lock:
+            return study_uid in self._pending and self._owners.get(study_uid) == tenant_id
 
     def count(self, study_uid: str) -> bool:
         """Count a stored instance, unless the study is not open (False: claim it, then `open`)."""

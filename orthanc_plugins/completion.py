@@ -53,6 +53,8 @@ class Completion:
         stable_after_s: float,
         claim_expires_s: float,
         unlabelled: Callable[[str], None],
+        count_owed: Callable[[], None],
+        beat: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._orthanc = orthanc
@@ -61,6 +63,8 @@ class Completion:
         self._stable_after_s = stable_after_s
         self._claim_expires_s = claim_expires_s
         self._unlabelled = unlabelled
+        self._count_owed = count_owed
+        self._beat = beat
         self._clock = clock
         self._deleted: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._stop = threading.Event()
@@ -86,6 +90,7 @@ class Completion:
 
     def _run(self) -> None:
         while not self._stop.wait(_TICK_S):
+            self._beat()
             try:
                 self.step()
             except DatabaseUnavailable:
@@ -95,6 +100,7 @@ class Completion:
 
     def step(self) -> None:
         """Everything that is due now."""
+        self._count_owed()
         self.flush()
         self._forget_deleted()
         if not self._reconciled:

@@ -17,11 +17,13 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from gateway import audit
+from gateway import audit, correlation
 from gateway.access import Action
 from gateway.db import Database
+from gateway.dicom_tls.associations import Association, Associations
 from gateway.errors import DatabaseUnavailable, GatewayError, InvalidInput, UnknownAETitle
 from gateway.tenancy import CallingAE, Directory
+from orthanc_plugins.reads import DimseAudit
 from orthanc_plugins.sdk import FindAnswers, FindQuery, Orthanc
 from orthanc_plugins.search import Searcher
 
@@ -60,6 +62,11 @@ class Identifier:
             {f"{tag >> 16:04x},{tag & 0xFFFF:04x}": value for tag, value in keys.items() if value},
             wanted,
         )
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The keys to match by keyword."""
+        return {keyword_for_tag(tag.replace(",", "")): value for tag, value in self.keys.items()}
 
     def request(self) -> dict[str, Any]:
         """The same as a request for /tools/find."""
@@ -115,6 +122,15 @@ def encode(match: Dataset) -> bytes:
     return buffer.getvalue()
 
 
+def _moved(asked: dict[str, Any]) -> dict[str, str]:
+    """The query for what a C-MOVE names; raises `InvalidInput` when it names nothing."""
+    keys = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "AccessionNumber")
+    query = {key: value for key in keys if (value := str(asked.get(key) or "").strip(" \0"))}
+    if not query:
+        raise InvalidInput("C-MOVE without a UID: name a study, series or instance.")
+    return query
+
+
 @dataclass
 class Move:
     """A C-MOVE under way: what goes where."""
@@ -136,36 +152,55 @@ class Dimse:
         database: Database,
         searcher: Searcher,
         directory: Callable[[], Directory],
+        associations: Associations,
+        noted: DimseAudit,
     ) -> None:
         self._orthanc = orthanc
         self._database = database
         self._searcher = searcher
         self._directory = directory
+        self._associations = associations
+        self._noted = noted
         self._modalities: set[str] = set()
 
     def find(self, answers: FindAnswers, query: FindQuery, issuer: str, called: str) -> None:
         """C-FIND; an exception becomes status 0xC000."""
-        tenant_id = self._tenant(called, issuer)
-        identifier = Identifier.from_query(query, self._orthanc.OrthancException)
-        found = json.loads(self._searcher.find(identifier.request(), tenant_id))
+        with correlation.operation():
+            who, tenant_id = self._admitted(called, issuer)
+            identifier = Identifier.from_query(query, self._orthanc.OrthancException)
+            request, refused = identifier.request(), list[bool]()
+            found = json.loads(
+                self._searcher.find(request, tenant_id, lambda: refused.append(True))
+            )
+            self._noted.find(who, tenant_id, identifier.level, identifier.named, bool(refused))
         for match in found:
-            answers.FindAddAnswer(encode(identifier.answer(match.get("RequestedTags", {}), called)))
+            tags = match.get("RequestedTags", {})
+            answers.FindAddAnswer(encode(identifier.answer(tags, who.called)))
 
     def move_create(self, **asked: Any) -> Move:
         """C-MOVE begins: what of the tenant's is asked for, and may it go there. Raises 0xC000."""
-        issuer, called = str(asked["OriginatorAET"]), str(asked["SourceAET"])
-        tenant_id = self._tenant(called, issuer)
+        with correlation.operation():
+            return self._begun(asked)
+
+    def _begun(self, asked: dict[str, Any]) -> Move:
+        who, tenant_id = self._admitted(str(asked["SourceAET"]), str(asked["OriginatorAET"]))
         try:
             target = self._target(tenant_id, str(asked["TargetAET"]))
         except UnknownAETitle as error:
-            self._refused(issuer, called, error)
+            self._refused(who, error)
             raise
+        query = _moved(asked)
+        instances: list[str] = json.loads(
+            self._searcher.find({"Level": "Instance", "Query": query}, tenant_id)
+        )
+        studies = self._studies(query, tenant_id)
+        self._noted.move(who, tenant_id, studies, target, len(instances))
         return Move(
             alias=self._modality(target),
-            local=called,
-            originator=issuer,
+            local=who.called,
+            originator=who.calling,
             message_id=int(asked["OriginatorID"]),
-            instances=self._instances(asked, tenant_id),
+            instances=instances,
         )
 
     def move_size(self, move: Move) -> int:
@@ -197,11 +232,16 @@ class Dimse:
     def move_free(self, move: Move) -> None:
         """Nothing is held."""
 
-    def _tenant(self, called: str, issuer: str) -> str:
+    def _admitted(self, called: str, issuer: str) -> tuple[Association, str]:
+        """Who asks, and the tenant whose studies it sees."""
+        who = Association(called, issuer)
         try:
-            return self._directory().tenant_of_query(called, issuer)
-        except UnknownAETitle as error:
-            self._refused(issuer, called, error)
+            who = self._associations.of(called, issuer)
+            return who, self._directory().tenant_of_query(
+                who.called, who.calling, who.address, who.certificate
+            )
+        except GatewayError as error:
+            self._refused(who, error)
             raise
 
     def _target(self, tenant_id: str, title: str) -> CallingAE:
@@ -237,33 +277,32 @@ class Dimse:
         self._modalities.add(alias)
         return alias
 
-    def _instances(self, asked: dict[str, Any], tenant_id: str) -> list[str]:
-        query = {
-            key: uids
-            for key in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-            if (uids := str(asked.get(key) or "").strip(" \0"))
+    def _studies(self, query: dict[str, str], tenant_id: str) -> list[str]:
+        """The UIDs of the studies that a C-MOVE names, or that have what it names."""
+        if named := query.get("StudyInstanceUID"):
+            return named.split("\\")
+        request = {
+            "Level": "Instance",
+            "Query": query,
+            "ResponseContent": ["RequestedTags"],
+            "RequestedTags": ["StudyInstanceUID"],
         }
-        if accession := str(asked.get("AccessionNumber") or "").strip(" \0"):
-            query["AccessionNumber"] = accession
-        if not query:
-            raise InvalidInput("C-MOVE without a UID: name a study, series or instance.")
-        found: list[str] = json.loads(
-            self._searcher.find({"Level": "Instance", "Query": query}, tenant_id)
-        )
-        return found
+        found = json.loads(self._searcher.find(request, tenant_id))
+        return sorted({match["RequestedTags"]["StudyInstanceUID"] for match in found})
 
-    def _refused(self, issuer: str, called: str, error: GatewayError) -> None:
+    def _refused(self, who: Association, error: GatewayError) -> None:
         log.warning("query refused: %s", error.code)
         try:
             with self._database.system_session("audit refusal") as session:
                 audit.append(
                     session,
                     audit.Record(
-                        actor=issuer,
+                        actor=who.calling,
                         action=Action.READ_STUDY,
-                        resource=f"called {called}",
+                        resource=f"called {who.called}",
                         verdict="denied",
-                        tenant_id=self._directory().called.get(called),
+                        tenant_id=self._directory().called.get(who.called),
+                        origin=who.address,
                         detail=error.code,
                     ),
                 )

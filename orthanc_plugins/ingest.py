@@ -1,125 +1,51 @@
 """Admission of every instance: whose it is, decided before it is stored; labels; progress.
 
-For one instance everything here runs on one native thread, in this order: `received` (bytes),
-`admit` (from Lua, which knows the AE titles), `c_store_status` (C-STORE only), and, when Orthanc
-has stored it, `stored` - which returns before the sender is answered.
+For one instance everything here runs on one native thread, in this order: `admit` (from Lua, which
+knows the AE titles), `c_store_status` (C-STORE only), and, when Orthanc has stored it, `stored` -
+which returns before the sender is answered. The path of an instance of a study that is arriving
+already is kept short: whatever it costs is paid with locks held that all associations share.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from gateway import access, audit, studies
 from gateway.access import Action
 from gateway.db import Database
+from gateway.dicom_tls.associations import Association, Associations
 from gateway.errors import (
     DatabaseUnavailable,
     ForeignStudy,
     GatewayError,
     NotAllowed,
+    UnknownAETitle,
     UnusableObject,
 )
-from gateway.studies import Arrival
 from gateway.tenancy import Directory, label_of
 from orthanc_plugins.access import Request
 from orthanc_plugins.arrivals import Arrivals
-from orthanc_plugins.sdk import DicomInstance, Origin, Orthanc, Received, RestOutput
+from orthanc_plugins.lifeline import Lifeline
+from orthanc_plugins.question import Question, Verdict, is_uid
+from orthanc_plugins.sdk import DicomInstance, Orthanc, RestOutput
 
 log = logging.getLogger(__name__)
 
-PROCEED = "proceed"
-_UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
-_ITEM = b"\xfe\xff\x00\xe0"
-_PARSED_BEFORE = frozenset({Origin.DICOM_PROTOCOL, Origin.PLUGIN})
+PROCEED, DESCRIBE = "proceed", "describe"
 _LABELLED_AT_MOST = 100_000
+_SENDERS_AT_MOST = 10_000
 _PAUSE_AFTER_FAILURE_S = 1.0
 
 
-@dataclass(frozen=True)
-class Question:
-    """What Lua tells of an instance that wants to be stored."""
-
-    origin: str
-    patient_id: str
-    study_uid: str
-    series_uid: str
-    instance_uid: str
-    calling: str = ""
-    called: str = ""
-    address: str = ""
-    patient_name: str = ""
-    study_date: str = ""
-    study_description: str = ""
-    accession_number: str = ""
-    modality: str = ""
-
-    @classmethod
-    def from_json(cls, body: bytes) -> Question:
-        """Read Lua's question; a tag that is missing or no text is empty."""
-        asked = json.loads(body)
-
-        def text(name: str) -> str:
-            value = asked.get(name)
-            return value.strip(" \0") if isinstance(value, str) else ""
-
-        return cls(
-            origin=text("RequestOrigin"),
-            patient_id=text("PatientID"),
-            study_uid=text("StudyInstanceUID"),
-            series_uid=text("SeriesInstanceUID"),
-            instance_uid=text("SOPInstanceUID"),
-            calling=text("RemoteAet"),
-            called=text("CalledAet"),
-            address=text("RemoteIp"),
-            patient_name=text("PatientName"),
-            study_date=text("StudyDate"),
-            study_description=text("StudyDescription"),
-            accession_number=text("AccessionNumber"),
-            modality=text("Modality"),
-        )
-
-    @property
-    def is_dimse(self) -> bool:
-        """Whether it came by C-STORE."""
-        return self.origin == "DicomProtocol"
-
-    def arrival(self, source: str) -> Arrival:
-        """What the row of a new study tells. PostgreSQL's text holds no NUL."""
-        return Arrival(
-            self.study_uid,
-            *(
-                value.replace("\0", "")
-                for value in (
-                    self.patient_id,
-                    self.patient_name,
-                    self.study_date,
-                    self.study_description,
-                    self.accession_number,
-                    self.modality,
-                    source,
-                )
-            ),
-        )
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What was decided on a thread's present instance; `status` 0 lets it be stored."""
-
-    status: int
-    question: Question | None = None
-    tenant_id: str | None = None  # None although admitted: the output of a job, see `_adopt`
-    source: str = ""
-
-
 _NOTHING_ADMITTED = Verdict(DatabaseUnavailable.dimse_status)
+_series_id = lru_cache(10_000)(studies.orthanc_id)
 
 
 class Ingest:
@@ -132,8 +58,10 @@ class Ingest:
         arrivals: Arrivals,
         directory: Callable[[], Directory],
         current: Callable[[], Request | None],
+        lifeline: Lifeline,
+        associations: Associations,
         *,
-        max_sequence_items: int,
+        claim_is_fresh_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._orthanc = orthanc
@@ -141,40 +69,33 @@ class Ingest:
         self._arrivals = arrivals
         self._directory = directory
         self._current = current
-        self._max_items = max_sequence_items
+        self._lifeline = lifeline
+        self._associations = associations
+        self._claim_is_fresh_s = claim_is_fresh_s
         self._clock = clock
         self._verdicts: dict[int, Verdict] = {}
         self._labelled: dict[str, None] = {}
         self._database_failed_at = -_PAUSE_AFTER_FAILURE_S
+        self._senders: tuple[Directory, dict[tuple[str, str, str], str]] = (directory(), {})
+        self._owed: deque[Verdict] = deque()
 
     # Callbacks, in the order in which an instance meets them ------------------------------------
-
-    def received(self, dicom: bytes, origin: int) -> tuple[int, bytes | None]:
-        """Refuse, before Orthanc parses it, what Orthanc would not survive. Fails closed.
-
-        Only POST /instances can be saved here: DCMTK has parsed a C-STORE and the DICOMweb plugin
-        a STOW before (either crashes), so counting their items would cost 0.3 ms for nothing.
-        """
-        try:
-            self._verdicts.pop(threading.get_native_id(), None)
-            if origin in _PARSED_BEFORE or dicom.count(_ITEM) <= self._max_items:
-                return Received.KEEP_AS_IS, None
-            error = UnusableObject(f"More than {self._max_items} sequence items.")
-            self._refused(error, None, "an object")
-        except Exception:
-            log.exception("the check of a received object failed; it is refused")
-        # The only refusal that Orthanc knows here: what cannot be parsed is not stored.
-        return Received.MODIFY, b"refused"
 
     def admit_route(self, output: RestOutput, _uri: str, body: bytes = b"", **_: Any) -> None:
         """POST /argonath/admit, which only Lua reaches: the request filter refuses it to all."""
         output.AnswerBuffer(self.admit(body), "text/plain")
 
     def admit(self, body: bytes) -> str:
-        """Decide on an instance; `PROCEED` or a word that is an error for Lua."""
+        """Decide on an instance; `PROCEED`, `DESCRIBE` or a word that is an error for Lua.
+
+        Lua asks with the first fields of a question; `DESCRIBE` makes it ask again with all, as
+        JSON, because more is to be done than to let the instance pass.
+        """
         thread = threading.get_native_id()
         self._verdicts[thread] = _NOTHING_ADMITTED
         try:
+            if not body.startswith(b"{"):
+                return self._pass(thread, Question.from_fields(body))
             question = Question.from_json(body)
         except Exception:
             log.exception("admission asked an unreadable question")
@@ -188,6 +109,8 @@ class Ingest:
             log.exception("admission failed; the instance is refused")
             verdict = Verdict(DatabaseUnavailable.dimse_status, question)
         self._verdicts[thread] = verdict
+        if verdict.status != 0:
+            self._lifeline.rests(thread)
         # By DIMSE a refusal goes on to `c_store_status`, the only one who can name a status.
         return PROCEED if question.is_dimse or verdict.status == 0 else "refused"
 
@@ -197,27 +120,75 @@ class Ingest:
 
     def stored(self, dicom: DicomInstance, orthanc_id: str) -> None:
         """Everything that must be true before the sender is told that the instance is safe."""
-        verdict = self._verdicts.pop(threading.get_native_id(), None)
+        thread = threading.get_native_id()
+        verdict = self._verdicts.pop(thread, None)
+        self._lifeline.rests(thread)
         try:
             if verdict is None or verdict.question is None or verdict.status != 0:
                 raise ForeignStudy("It was stored without admission.")
             verdict = self._checked(verdict, dicom, orthanc_id)
-            tenant_id = verdict.tenant_id
-            assert tenant_id is not None
-            assert verdict.question is not None
-            self._count(verdict.question, tenant_id, verdict.source)
-            self._label(verdict.question, tenant_id, orthanc_id)
+            self._count(verdict)
+            self._label(verdict, orthanc_id)
         except DatabaseUnavailable as error:
-            # The claim is in the database since admission: completion picks the study up.
-            log.error("a stored instance could not be noted: %s", error.detail)
+            # The row was `claimed` or `receiving` at admission; if it became stable meanwhile,
+            # it must be reopened, or what was acknowledged would never be told.
+            if verdict is not None and verdict.tenant_id is not None:
+                self._owed.append(verdict)
+            log.error("a stored instance could not be noted yet: %s", error.detail)
         except GatewayError as error:
             self._remove(dicom, orthanc_id, error, verdict)
 
+    def count_owed(self) -> None:
+        """Note what was stored while the database was away; raises `DatabaseUnavailable` again."""
+        while self._owed:
+            try:
+                self._count(self._owed[0])
+            except ForeignStudy:
+                log.error("a study was deleted and has another owner before it was told of")
+            self._owed.popleft()
+
     # Decisions ----------------------------------------------------------------------------------
+
+    def _pass(self, thread: int, question: Question | None) -> str:
+        """Admit one more instance of a study that its owner is sending. The hot path."""
+        if question is None:
+            return DESCRIBE
+        tenant_id = self._known_sender(thread, question)
+        if (
+            tenant_id is None
+            or not self._arrivals.is_arriving(question.study_uid, tenant_id)
+            or not is_uid(question.series_uid)
+            or not is_uid(question.instance_uid)
+        ):
+            return DESCRIBE
+        self._verdicts[thread] = Verdict(0, question, tenant_id)
+        return PROCEED
+
+    def _known_sender(self, thread: int, question: Question) -> str | None:
+        """The tenant that sends, if that is known without looking into the directory."""
+        if question.is_dimse:
+            directory, known = self._senders
+            if directory is not self._directory():
+                return None
+            return known.get((question.called, question.calling, question.address))
+        self._lifeline.goes_on(thread)
+        request = self._current()
+        who = request.principal if request else None
+        permitted = who is not None and access.permits(who, Action.STORE_STUDY)
+        return who.tenant_id if who is not None and permitted else None
+
+    def _known_from_now_on(
+        self, directory: Directory, sender: tuple[str, str, str], tenant_id: str
+    ) -> None:
+        if self._senders[0] is not directory:
+            self._senders = (directory, {})
+        if len(self._senders[1]) >= _SENDERS_AT_MOST:
+            self._senders[1].clear()  # by TLS each association is another sender
+        self._senders[1][sender] = tenant_id
 
     def _decide(self, question: Question) -> Verdict:
         uids = (question.study_uid, question.series_uid, question.instance_uid)
-        if not all(_UID.fullmatch(uid) for uid in uids):
+        if not all(is_uid(uid) for uid in uids):
             raise UnusableObject("A UID is missing or is none.")
         tenant_id, source = self._sender(question)
         if tenant_id is None:
@@ -226,16 +197,22 @@ class Ingest:
         if owner is not None and owner != tenant_id:
             raise ForeignStudy(f"StudyInstanceUID {question.study_uid}.")
         if owner is None or not self._arrivals.is_open(question.study_uid):
-            self._claim(question, tenant_id, source)
+            claimed_at = self._claim(question, tenant_id, source)
+            return Verdict(0, question, tenant_id, source, claimed_at)
         return Verdict(0, question, tenant_id, source)
 
     def _sender(self, question: Question) -> tuple[str | None, str]:
         """The tenant that sends, and a word on it for the row of the study."""
         if question.is_dimse:
-            tenant_id = self._directory().tenant_of_store(
-                question.called, question.calling, question.address
+            directory = self._directory()
+            sender = (question.called, question.calling, question.address)
+            who = self._associations.of(*sender)
+            tenant_id = directory.tenant_of_store(
+                who.called, who.calling, who.address, who.certificate
             )
-            return tenant_id, f"C-STORE {question.calling} {question.address}"
+            self._known_from_now_on(directory, sender, tenant_id)
+            by_tls = " by TLS" if who.certificate else ""
+            return tenant_id, f"C-STORE {who.calling} {who.address}{by_tls}"
         request = self._current()
         if request is None:
             return None, "job"
@@ -246,9 +223,10 @@ class Ingest:
             raise NotAllowed("Storing needs a tenant.")
         return request.principal.tenant_id, f"STOW-RS {request.principal.name} {request.address}"
 
-    def _claim(self, question: Question, tenant_id: str, source: str) -> None:
-        """One short transaction for each new arrival of a study."""
-        if self._clock() - self._database_failed_at < _PAUSE_AFTER_FAILURE_S:
+    def _claim(self, question: Question, tenant_id: str, source: str) -> float:
+        """One short transaction for each new arrival of a study; the clock before it."""
+        begin = self._clock()
+        if begin - self._database_failed_at < _PAUSE_AFTER_FAILURE_S:
             # Admissions run one at a time: waiting for a dead database again would stop them all.
             raise DatabaseUnavailable
         try:
@@ -256,6 +234,7 @@ class Ingest:
                 known = studies.find(session, question.study_uid) is not None
                 studies.claim(session, tenant_id, question.arrival(source))
                 if not known:
+                    who = self._who(question)
                     audit.append(
                         session,
                         audit.Record(
@@ -264,13 +243,15 @@ class Ingest:
                             resource=f"study {question.study_uid}",
                             verdict="allowed",
                             tenant_id=tenant_id,
-                            origin=question.address or self._address(),
+                            origin=who.address or self._address(),
+                            detail=who.certificate.evidence if who.certificate else "",
                         ),
                     )
         except DatabaseUnavailable:
             self._database_failed_at = self._clock()
             raise
         self._arrivals.learn(question.study_uid, tenant_id)
+        return begin
 
     # After storing ------------------------------------------------------------------------------
 
@@ -301,24 +282,29 @@ class Ingest:
             tenant_id = self.owner_of(parent["MainDicomTags"]["StudyInstanceUID"])
             if tenant_id is None:
                 break
-            self._claim(question, tenant_id, f"job {name}")
-            return Verdict(0, question, tenant_id, f"job {name}")
+            claimed_at = self._claim(question, tenant_id, f"job {name}")
+            return Verdict(0, question, tenant_id, f"job {name}", claimed_at)
         raise NotAllowed("A job's output has no owner.")
 
     def owner_of(self, study_uid: str) -> str | None:
         """The owner of a study, from memory or from the database."""
-        owner = self._arrivals.owner_of(study_uid)
-        if owner is None and _UID.fullmatch(study_uid):
-            with self._database.system_session("owner of study") as session:
-                row = studies.find(session, study_uid)
-            if row is not None:
-                owner = str(row["tenant_id"])
-                self._arrivals.learn(study_uid, owner)
-        return owner
+        return self._arrivals.owner_of(study_uid) or self.look_up(study_uid)
 
-    def _label(self, question: Question, tenant_id: str, orthanc_id: str) -> None:
+    def look_up(self, study_uid: str) -> str | None:
+        """The owner of a study, from the database."""
+        if not is_uid(study_uid):
+            return None
+        with self._database.system_session("owner of study") as session:
+            row = studies.find(session, study_uid)
+        if row is None:
+            return None
+        self._arrivals.learn(study_uid, str(row["tenant_id"]))
+        return str(row["tenant_id"])
+
+    def _label(self, verdict: Verdict, orthanc_id: str) -> None:
         """Label study and series once each; the label narrows searches, the row decides."""
-        series = studies.orthanc_id(question.patient_id, question.study_uid, question.series_uid)
+        question, tenant_id = verdict.known()
+        series = _series_id(question.patient_id, question.study_uid, question.series_uid)
         if series in self._labelled:
             return
         label = label_of(tenant_id)
@@ -340,13 +326,18 @@ class Ingest:
         """A study or series was deleted: what comes under its id again needs its label again."""
         self._labelled.pop(orthanc_id, None)
 
-    def _count(self, question: Question, tenant_id: str, source: str) -> None:
+    def _count(self, verdict: Verdict) -> None:
+        question, tenant_id = verdict.known()
         if self._arrivals.count(question.study_uid):
             return
-        # New, or closed since admission: the row must say `receiving` before the answer.
-        with self._database.system_session("study arrives") as session:
-            studies.claim(session, tenant_id, question.arrival(source))
-            studies.mark_receiving(session, question.study_uid)
+        # New, or closed since admission. A claim that was made just now stands as it is: it neither
+        # expires nor becomes stable before completion has told the database of this instance; and
+        # after a kill completion finds the instance by the claim.
+        is_fresh = self._clock() - verdict.claimed_at < self._claim_is_fresh_s
+        if not is_fresh or self._arrivals.owner_of(question.study_uid) != tenant_id:
+            with self._database.system_session("study arrives") as session:
+                studies.claim(session, tenant_id, question.arrival(verdict.source))
+                studies.mark_receiving(session, question.study_uid)
         self._arrivals.open(question.study_uid, tenant_id)
 
     def _remove(
@@ -366,6 +357,13 @@ class Ingest:
 
     # Audit --------------------------------------------------------------------------------------
 
+    def _who(self, question: Question) -> Association:
+        """Who sends by DIMSE; everything is empty for who does not."""
+        try:
+            return self._associations.of(question.called, question.calling, question.address)
+        except UnknownAETitle:
+            return Association(question.called, question.calling, question.address)
+
     def _actor(self) -> str:
         request = self._current()
         return request.principal.name if request and request.principal else "unknown"
@@ -383,15 +381,16 @@ class Ingest:
             return
         request = self._current()
         tenant_id = request.principal.tenant_id if request and request.principal else None
+        who = self._who(question) if question else Association("", "")
         if question is not None and question.is_dimse:
-            tenant_id = self._directory().called.get(question.called)
+            tenant_id = self._directory().called.get(who.called)
         record = audit.Record(
-            actor=(question.calling if question else "") or self._actor(),
+            actor=who.calling or self._actor(),
             action=Action.STORE_STUDY,
             resource=resource,
             verdict="denied",
             tenant_id=tenant_id,
-            origin=(question.address if question else "") or self._address(),
+            origin=who.address or self._address(),
             detail=f"{error.code} {error.detail}".strip(),
         )
         try:

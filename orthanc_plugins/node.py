@@ -5,30 +5,40 @@ from __future__ import annotations
 import json
 import logging
 import os
+import platform
 import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from gateway import db, identity, studies
-from gateway.access import Action
-from gateway.audit import Record, append
+from gateway import correlation, db, routes, share_links, studies
+from gateway.audit import Record, append, append_all
+from gateway.audit.chain import Anchor
+from gateway.audit.reads import Reads
+from gateway.bearer import Authenticator
 from gateway.db import Database
+from gateway.dicom_tls.associations import Associations
 from gateway.errors import DatabaseUnavailable, GatewayError
 from gateway.settings import Settings
 from gateway.tenancy import Directory
 from orthanc_plugins.access import READY_PATH, Principals, Request, RequestFilter
 from orthanc_plugins.arrivals import Arrivals
 from orthanc_plugins.completion import Completion
+from orthanc_plugins.deletion import Deletion
 from orthanc_plugins.dimse import Dimse
 from orthanc_plugins.ingest import Ingest
+from orthanc_plugins.lifeline import Lifeline, UncleanStop
+from orthanc_plugins.reads import DimseAudit, ReadAudit, Watch
 from orthanc_plugins.sdk import Orthanc, RestOutput
 from orthanc_plugins.search import FindOverride, Searcher
+from orthanc_plugins.shares import LiveShares
 
 log = logging.getLogger(__name__)
 
-_CHANNELS = ("argonath_tenancy", "argonath_credential", "argonath_study")
+_CHANNELS = ("argonath_tenancy", "argonath_credential", "argonath_study", "argonath_share")
 _WAIT_FOR_DATABASE_S = 30.0
 _LAST_STEP_S = 2.0
 
@@ -44,23 +54,56 @@ class Node:
         self._stop = threading.Event()
         self._listener = threading.Thread()
         self.arrivals = Arrivals()
+        authenticate = Authenticator.of(settings, database)
         self.principals = Principals(
-            lambda token: identity.authenticate(database, token), settings.internal_token
+            authenticate, settings.internal_token, partial(share_links.visitor, database)
         )
-        self.request_filter = RequestFilter(self.principals, self._write_refused)
+        self._lifeline = Lifeline(settings.data / "node")
+        self.request_filter = RequestFilter(
+            self.principals,
+            self._write_refused,
+            self._lifeline.serves,
+            self._note_raw,
+        )
+        associations = Associations(settings.data)
         self.ingest = Ingest(
             orthanc,
             database,
             self.arrivals,
             lambda: self._directory,
             self.request_filter.current,
-            max_sequence_items=settings.max_sequence_items,
+            self._lifeline,
+            associations,
+            claim_is_fresh_s=min(settings.stable_after_s, settings.claim_expires_s) / 2,
         )
+        self.shares = LiveShares(database, self.ingest.owner_of, self.request_filter.current)
         searcher = Searcher(
-            lambda request: orthanc.RestApiPost("/tools/find", request), self.ingest.owner_of
+            lambda request: orthanc.RestApiPost("/tools/find", request),
+            self.ingest.owner_of,
+            self.ingest.look_up,
+            self.shares,
         )
-        self.find_override = FindOverride(searcher, self.principals.of, self._serves_dicomweb)
-        self.dimse = Dimse(orthanc, database, searcher, lambda: self._directory)
+        self.reads = Reads(self._write_reads)
+        self._watch = Watch(database, Anchor(settings.data / "audit/anchor.json"))
+        self._noted = ReadAudit(
+            self.reads, self.request_filter.current, self.arrivals.owner_of, self._write_reads
+        )
+        self.find_override = FindOverride(
+            searcher,
+            self.principals.of,
+            self._serves_dicomweb,
+            self._noted.dicomweb,
+            self.principals.visitor,
+        )
+        self.dimse = Dimse(
+            orthanc,
+            database,
+            searcher,
+            lambda: self._directory,
+            associations,
+            DimseAudit(self.reads, self._write_reads),
+        )
+        self.deletion = Deletion(orthanc, database, self.request_filter.current)
         self.completion = Completion(
             orthanc,
             database,
@@ -68,15 +111,27 @@ class Node:
             stable_after_s=settings.stable_after_s,
             claim_expires_s=settings.claim_expires_s,
             unlabelled=self.ingest.unlabelled,
+            count_owed=self.ingest.count_owed,
+            beat=self._lifeline.beat,
         )
+
+    def begin(self) -> None:
+        """Audit how the node before ended, if nobody announced it; then live."""
+        found = self._lifeline.unclean_stop()
+        if found is not None:
+            with self._database.system_session("unclean stop") as session:
+                for record in records_of(found):
+                    append(session, record)
+        self._lifeline.begin()
 
     # What is cached, and how it stays true ------------------------------------------------------
 
     def reload(self) -> None:
         """Read everything that is cached anew; what changed while nobody listened is unknown."""
         self.principals.forget()
+        self.shares.reload()
         with self._database.system_session("caches of the node") as session:
-            self._directory = Directory.load(session)
+            self._directory = Directory.load(session, plain=self._settings.dicom_plain)
             owners = studies.owners(session)
         self.arrivals.reset(owners)
 
@@ -90,13 +145,18 @@ class Node:
             daemon=True,
         )
         self._listener.start()
+        self.reads.start(self._watch)
+        self.shares.start()
 
     def close(self) -> None:
         """End every thread of ours: one that outlives the interpreter crashes Orthanc."""
         self._stop.set()
         self.completion.stop(wait_s=_LAST_STEP_S)
         self._listener.join(_LAST_STEP_S)
+        self.reads.close(_LAST_STEP_S)
+        self.shares.close(_LAST_STEP_S)
         self._database.close()
+        self._lifeline.end()
 
     def _reconnected(self) -> None:
         # Before anything that can fail: a token that was revoked meanwhile must not be believed.
@@ -111,10 +171,13 @@ class Node:
             self.principals.forget()
         elif channel == "argonath_study":
             self.arrivals.evict(payload)
+        elif channel == "argonath_share":
+            self.principals.forget()  # of links
+            self.shares.changed()
         else:
             try:
                 with self._database.system_session("directory") as session:
-                    self._directory = Directory.load(session)
+                    self._directory = Directory.load(session, plain=self._settings.dicom_plain)
             except GatewayError as error:
                 log.error("the directory of AE titles could not be read: %s", error.code)
 
@@ -144,14 +207,20 @@ class Node:
         get: dict[str, str] | None = None,
         **_: Any,
     ) -> None:
-        """GET /argonath/ready, for our own processes: whether the node can do its work."""
+        """GET /argonath/ready, for our own processes: whether the node works, what it counted."""
         try:
             with self._database.system_session("ready") as session:
                 session.execute("SELECT 1")
             database = True
         except DatabaseUnavailable:
             database = False
-        answer = json.dumps({"database": database, "probe": (get or {}).get("probe", "")})
+        answer = json.dumps(
+            {
+                "database": database,
+                "probe": (get or {}).get("probe", ""),
+                "unknown_routes": self.request_filter.unknown_routes,
+            }
+        )
         if database:
             output.AnswerBuffer(answer, "application/json")
         else:
@@ -180,6 +249,13 @@ class Node:
     def _decoder(self) -> str:
         return "the gateway" if self.find_override.decodes else "Orthanc"
 
+    def _note_raw(self, request: Request, method: str) -> None:
+        self._noted.raw(request, method)
+
+    def _write_reads(self, records: Sequence[Record]) -> None:
+        with self._database.system_session("audit of reads") as session:
+            append_all(session, records)
+
     def _write_refused(self, request: Request, method: str) -> None:
         """An authenticated write that the policy refuses."""
         principal = request.principal
@@ -190,7 +266,7 @@ class Node:
                     session,
                     Record(
                         actor=principal.name,
-                        action=Action.STORE_STUDY,
+                        action=routes.action_of(method, request.path),
                         resource=f"{method} {request.path}"[:200],
                         verdict="denied",
                         tenant_id=principal.tenant_id,
@@ -202,16 +278,45 @@ class Node:
             log.error("the audit record of a refusal could not be written")
 
 
+def records_of(stop: UncleanStop) -> list[Record]:
+    """The audit of an unclean stop: one of the node, one for each tenant that was storing."""
+    alive = f"Last known alive {stop.alive_at:%Y-%m-%dT%H:%M:%SZ}."
+    action = "node.unclean-stop"
+    return [
+        Record(
+            actor="argonath",
+            action=action,
+            resource=f"node {platform.node()}",
+            verdict="failed",
+            detail=f"{alive} STOW-RS requests about then: {len(stop.storing)}.",
+        )
+    ] + [
+        Record(
+            actor=request.actor,
+            action=action,
+            resource=f"POST {request.path}",
+            verdict="failed",
+            tenant_id=request.tenant_id,
+            origin=request.origin,
+            detail=f"{alive} Orthanc ended about this request; what was acknowledged is safe. "
+            "Send the rest again, one object each if it ends again: one of them may be the cause.",
+        )
+        for request in stop.storing
+    ]
+
+
 class _OrthancLog(logging.Handler):
     """Our records into Orthanc's log."""
 
     def __init__(self, orthanc: Orthanc) -> None:
         super().__init__()
         self._orthanc = orthanc
-        self.setFormatter(logging.Formatter("argonath %(name)s: %(message)s"))
+        self.setFormatter(logging.Formatter("argonath %(name)s: %(message)s%(request)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record at Orthanc's nearest level."""
+        identifier = correlation.current()
+        record.request = f" [{identifier}]" if identifier else ""
         message = self.format(record)
         if record.levelno >= logging.ERROR:
             self._orthanc.LogError(message)
@@ -230,6 +335,7 @@ def start(orthanc: Orthanc) -> Node:
         database = Database(settings.database_url)
         node = Node(orthanc, settings, database)
         _wait(node)
+        node.begin()
     except Exception as error:  # noqa: BLE001 - whatever it is, it ends the process
         orthanc.LogError(f"argonath: the node does not start: {type(error).__name__}: {error}")
         # An Orthanc without its guards must not run: an exception here would only skip the plugin.

@@ -17,22 +17,6 @@ class Method(IntEnum):
     DELETE = 4
 
 
-class Origin(IntEnum):
-    """orthanc.InstanceOrigin; STOW is PLUGIN."""
-
-    DICOM_PROTOCOL = 2
-    REST_API = 3
-    PLUGIN = 4
-
-
-class Received(IntEnum):
-    """orthanc.ReceivedInstanceAction."""
-
-    KEEP_AS_IS = 1
-    MODIFY = 2
-    DISCARD = 3
-
-
 class RestOutput(Protocol):
     """The answer of a REST callback."""
 
@@ -77,9 +61,6 @@ class Orthanc(Protocol):
     def RegisterIncomingHttpRequestFilter(self, callback: Callable[..., bool]) -> None: ...
     def RegisterOnStoredInstanceCallback(
         self, callback: Callable[[DicomInstance, str], None]
-    ) -> None: ...
-    def RegisterReceivedInstanceCallback(
-        self, callback: Callable[[bytes, int], tuple[int, bytes | None]]
     ) -> None: ...
     def RegisterIncomingCStoreInstanceFilter(
         self, callback: Callable[[DicomInstance], int]

@@ -9,11 +9,13 @@ from flask_wtf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway import logs, plugins
+from gateway.bearer import Authenticator
 from gateway.db import Database
 from gateway.errors import InvalidSettings
 from gateway.portal import PortalContext
 from gateway.settings import Settings
 from webapp import (
+    ae_titles,
     assets,
     audit,
     auth,
@@ -22,9 +24,14 @@ from webapp import (
     extensions,
     guard,
     health,
+    invitations,
     keys,
+    links,
     metrics,
+    oidc,
     overview,
+    people,
+    sharing,
     studies,
     tenants,
     view,
@@ -59,10 +66,27 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["argonath"] = PortalContext(
         settings, database, found, guard.principal, guard.origin
     )
+    app.extensions["argonath_authenticator"] = Authenticator.of(settings, database)
     for module in (guard, errors, assets, view):
         module.install(app)
-    for pages in (auth, explain, overview, studies, tenants, keys, audit, health, metrics):
-        app.register_blueprint(pages.pages)
-    app.register_blueprint(extensions.pages)
+    for part in (
+        auth,
+        oidc,
+        explain,
+        overview,
+        studies,
+        sharing,
+        links,
+        tenants,
+        ae_titles,
+        people,
+        invitations,
+        keys,
+        audit,
+        extensions,
+        health,
+        metrics,
+    ):
+        app.register_blueprint(part.pages)
     extensions.mount(app, plugins.load("portal", found))
     return app

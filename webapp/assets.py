@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from flask import Flask, Response
+from flask import Flask, Response, current_app
 
 from webapp.guard import public
 
@@ -33,6 +33,9 @@ def _protect(answer: Response) -> Response:
     answer.headers.setdefault("Content-Security-Policy", POLICY)
     answer.headers.setdefault("X-Content-Type-Options", "nosniff")
     answer.headers.setdefault("Referrer-Policy", "same-origin")
+    answer.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    if current_app.config["SESSION_COOKIE_SECURE"]:  # people come by HTTPS alone
+        answer.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
     if answer.mimetype in ("text/html", "application/json"):
         answer.headers["Cache-Control"] = "no-store"  # pages hold patients' names
     return answer

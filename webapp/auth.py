@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, g, make_response, redirect, render_template, request
+from flask import Blueprint, g, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
-from gateway import access, identity
-from gateway.errors import NotAllowed, NotAuthenticated
+from gateway import access, audit, identity
+from gateway.audit import Record
+from gateway.errors import GatewayError, NotAllowed, NotAuthenticated
 from gateway.routes import SESSION_COOKIE
-from webapp import guard
+from webapp import guard, oidc, session
 from webapp.throttle import Attempts, TooManyAttempts
 
 pages = Blueprint("auth", __name__)
+
+
+class SignInFailed(NotAuthenticated):
+    """Signing in did not succeed.
+
+    Check both and try again. An admin of your tenant can give you a new password.
+    """
 
 
 @pages.get("/sign-in")
 @guard.public
 def sign_in() -> ResponseReturnValue:
     """The form."""
-    return render_template("sign_in.html", email="", next=local(request.args.get("next", "/")))
+    return _form("", session.local(request.args.get("next", "/")))
 
 
 @pages.post("/sign-in")
@@ -28,7 +36,7 @@ def check() -> ResponseReturnValue:
     """Check e-mail and password; the answer to a wrong one is the form again."""
     context = guard.context()
     email = request.form.get("email", "").strip().lower()[:254]
-    target = local(request.form.get("next", "/"))
+    target = session.local(request.form.get("next", "/"))
     attempts = Attempts(context.database, email, guard.origin())
     try:
         attempts.check()
@@ -38,31 +46,40 @@ def check() -> ResponseReturnValue:
             request.form.get("password", ""),
             hours=context.settings.session_hours,
         )
-    except (NotAuthenticated, TooManyAttempts) as error:
-        if isinstance(error, NotAuthenticated):
-            attempts.note(succeeded=False)
-        page = render_template("sign_in.html", email=email, next=target, error=error)
-        return page, error.http_status
+    except TooManyAttempts as error:
+        return _again(email, target, error)
+    except NotAuthenticated as error:
+        attempts.note(succeeded=False)
+        return _again(email, target, SignInFailed(error.detail))
     attempts.note(succeeded=True)
-    answer = redirect(target, 303)
-    answer.set_cookie(
-        SESSION_COOKIE,
-        token,
-        max_age=context.settings.session_hours * 3600,
-        httponly=True,
-        samesite="Lax",
-        secure=context.settings.secure_cookies,
-    )
-    return answer
+    return session.signed_in(token, target)
+
+
+def _again(email: str, target: str, error: GatewayError) -> ResponseReturnValue:
+    return _form(email, target, error), error.http_status
+
+
+def _form(email: str, target: str, error: GatewayError | None = None) -> str:
+    settings = guard.context().settings
+    title = settings.oidc_title if settings.oidc_issuer else ""
+    return render_template("sign_in.html", email=email, next=target, error=error, provider=title)
 
 
 @pages.post("/sign-out")
 @guard.public
 def sign_out() -> Response:
-    """End the session here and in the database."""
-    if token := guard.token():
-        identity.sign_out(guard.context().database, token)
-    answer = make_response(redirect("/sign-in", 303))
+    """End the session here and in the database, and one that began at the OpenID provider there."""
+    context = guard.context()
+    ended = identity.sign_out(context.database, guard.token())
+    if ended:
+        resource = f"person {ended.email}"
+        record = Record(
+            ended.email, "sign-out", resource, "allowed", ended.tenant_id, guard.origin()
+        )
+        with context.database.system_session("audit a sign-out") as rows:
+            audit.append(rows, record)
+    elsewhere = oidc.end_session_url(ended.id_token) if ended and ended.id_token else None
+    answer = oidc.leave(elsewhere) if elsewhere else redirect("/sign-in", 303)
     answer.delete_cookie(SESSION_COOKIE)
     return answer
 
@@ -71,8 +88,8 @@ def sign_out() -> Response:
 def choose() -> str:
     """The tenants that the person may enter."""
     who = guard.principal()
-    with guard.context().database.system_session("tenants of a person") as session:
-        rows = session.execute(
+    with guard.context().database.system_session("tenants of a person") as rows:
+        found = rows.execute(
             """
             SELECT t.tenant_id, t.title, m.role FROM tenant t
             LEFT JOIN membership m ON m.tenant_id = t.tenant_id AND m.person_id = %(person)s
@@ -80,7 +97,12 @@ def choose() -> str:
             """,
             {"person": who.person_id, "all": access.is_system(who)},
         ).fetchall()
-    return render_template("enter.html", tenants=rows)
+        linkable = rows.execute(
+            "SELECT oidc_issuer IS NULL AS able FROM person WHERE person_id = %s", [who.person_id]
+        ).fetchone()
+    settings = guard.context().settings
+    offer = settings.oidc_title if settings.oidc_issuer and linkable and linkable["able"] else ""
+    return render_template("enter.html", tenants=found, link=offer)
 
 
 @pages.post("/enter")
@@ -91,14 +113,8 @@ def enter() -> Response:
     if tenant_id is None and not access.is_system(who):
         raise NotAllowed("Only a system admin works without a tenant.")
     context = guard.context()
-    with context.database.system_session("enter a tenant") as session:
-        identity.enter_tenant(session, who, tenant_id)
-        context.record(session, "enter-tenant", tenant_id or "none", tenant_id)
+    with context.database.system_session("enter a tenant") as rows:
+        identity.enter_tenant(rows, who, tenant_id)
+        context.record(rows, "enter-tenant", tenant_id or "none", tenant_id)
     g.pop("principal", None)
     return redirect("/", 303)
-
-
-def local(target: str) -> str:
-    """`target` if it is a path of ours, else the first page: never send a person elsewhere."""
-    unsafe = not target.startswith("/") or target.startswith(("//", "/\\", "/sign-"))
-    return "/" if unsafe or any(ord(letter) < 32 for letter in target) else target

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
-from gateway import audit
+from gateway import audit, correlation
 from gateway.errors import GatewayError, InvalidInput, NotAllowed, NotAuthenticated, NotFound
 from webapp import guard
 
@@ -78,7 +78,7 @@ def answer(error: Exception) -> ResponseReturnValue:
         if "HX-Request" in request.headers:  # a live part of a page whose session has ended
             return "", 401, headers | {"HX-Redirect": "/sign-in"}
         return redirect(f"/sign-in?next={quote(request.full_path.rstrip('?'))}")
-    page = render_template("error.html", error=known)
+    page = render_template("error.html", error=known, identifier=correlation.current())
     return page, known.http_status, headers
 
 

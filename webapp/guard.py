@@ -7,8 +7,9 @@ from typing import Any, cast
 
 from flask import Flask, current_app, g, request
 
-from gateway import identity, routes
+from gateway import correlation, routes, share_links
 from gateway.access import Action
+from gateway.bearer import TENANT_HEADER, Authenticator
 from gateway.errors import NotAuthenticated
 from gateway.identity import Principal
 from gateway.portal import PortalContext
@@ -17,6 +18,11 @@ from gateway.portal import PortalContext
 def context() -> PortalContext:
     """The portal's database, settings and present principal."""
     return cast("PortalContext", current_app.extensions["argonath"])
+
+
+def authenticator() -> Authenticator:
+    """Who finds the principal of a token."""
+    return cast("Authenticator", current_app.extensions["argonath_authenticator"])
 
 
 def public[View: Callable[..., Any]](view: View) -> View:
@@ -38,6 +44,11 @@ def origin() -> str:
     return request.remote_addr or ""
 
 
+def base_url() -> str:
+    """The portal's address, as people reach it."""
+    return (context().settings.public_url or request.host_url).rstrip("/")
+
+
 def token() -> str:
     """The key or session token that the request shows; empty when there is none."""
     return routes.token_of(
@@ -52,6 +63,8 @@ def tenant(action: Action) -> str:
 
 def install(app: Flask) -> None:
     """Ask for a principal before every page."""
+    app.before_request(lambda: correlation.begin(request.headers.get(correlation.HEADER)))
+    app.teardown_request(lambda _error: correlation.end())
     app.before_request(_identify)
 
 
@@ -61,5 +74,19 @@ def _identify() -> None:
         return
     shown = token()
     if not shown:
+        g.principal = _visitor()
+        return
+    g.principal = authenticator()(shown, request.headers.get(TENANT_HEADER, ""))
+
+
+def visit() -> str:
+    """The token of the visit by a link that the request shows; empty when there is none."""
+    return routes.visit_of(request.headers.get("Cookie", ""))
+
+
+def _visitor() -> Principal:
+    """Who came by a link, on the pages of a blueprint that is `for_links`."""
+    pages = current_app.blueprints.get(request.blueprint or "")
+    if not visit() or not getattr(pages, "for_links", False):
         raise NotAuthenticated
-    g.principal = identity.authenticate(context().database, shown)
+    return share_links.visitor(context().database, visit())

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator
 
 from flask import Blueprint, Response
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from gateway import access
 from gateway.access import Action
+from gateway.archive import Archive
 from gateway.db import Session
+from gateway.errors import GatewayError
 from gateway.portal import Sample
 from webapp import extensions, guard
 
@@ -71,11 +73,11 @@ class _Snapshot(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One family for each name."""
-        families: dict[str, GaugeMetricFamily] = {}
+        families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
         for sample in self.samples:
+            kind = CounterMetricFamily if sample.name.endswith("_total") else GaugeMetricFamily
             family = families.setdefault(
-                sample.name,
-                GaugeMetricFamily(sample.name, sample.help, labels=list(sample.labels)),
+                sample.name, kind(sample.name, sample.help, labels=list(sample.labels))
             )
             family.add_metric(list(sample.labels.values()), sample.value)
         yield from families.values()
@@ -87,11 +89,24 @@ def metrics() -> Response:
     access.require(guard.principal(), Action.READ_METRICS)
     with guard.context().database.system_session("metrics") as session:
         samples = list(_samples(session))
+    samples += _of_the_node()
     for more in extensions.ask("portal_metrics", tenant_id=None):
         samples += more
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Snapshot(samples))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _of_the_node() -> Iterator[Sample]:
+    """What the node has counted since its start; nothing while it does not answer."""
+    settings = guard.context().settings
+    try:
+        with Archive(settings.orthanc_url, settings.internal_token, None, timeout_s=2) as archive:
+            unknown = archive.raw("/argonath/ready")["unknown_routes"]
+    except GatewayError:
+        return
+    meaning = "Requests refused because the policy does not know their route."
+    yield Sample("argonath_unknown_route_total", meaning, float(unknown))
 
 
 def _samples(session: Session) -> Iterator[Sample]:

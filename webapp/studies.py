@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,10 @@ from flask import Blueprint, render_template, request
 from gateway import access
 from gateway import studies as kernel
 from gateway.access import Action
+from gateway.db import Row
 from gateway.errors import GatewayError, NotFound
-from webapp import extensions, guard
+from gateway.portal import Link
+from webapp import extensions, guard, sharing
 from webapp.study_query import StudyQuery, with_badges
 
 pages = Blueprint("studies", __name__)
@@ -40,8 +43,11 @@ def index() -> str:
     """The list."""
     tenant_id = guard.tenant(Action.READ_STUDY)
     query = StudyQuery.of(request.args)
-    with guard.context().database.tenant_session(tenant_id) as session:
+    context = guard.context()
+    with context.database.tenant_session(tenant_id) as session:
         found, total = query.run(session)
+        if "HX-Request" not in request.headers:  # the same list, refreshed: nobody looks anew
+            context.record(session, Action.READ_STUDY, "search", tenant_id, "portal: list")
         modalities = [
             row["modality"]
             for row in session.execute(
@@ -49,6 +55,7 @@ def index() -> str:
             )
             if row["modality"]
         ]
+        shared = len(sharing.received(session))
         titles = [
             row["ae_title"]
             for row in session.execute("SELECT ae_title FROM called_ae_title ORDER BY 1")
@@ -61,6 +68,7 @@ def index() -> str:
         last_page=max(1, -(-total // query.per_page)),
         modalities=modalities,
         ae_titles=titles,
+        shared=shared,
     )
 
 
@@ -72,24 +80,54 @@ def show(uid: str) -> str:
     with guard.context().database.tenant_session(tenant_id) as session:
         study = kernel.find(session, uid)
         if study is None:
-            raise NotFound(f"Study {uid}.")
+            return _shared(uid, sharing.received(session, uid))
+        shares, links = sharing.shares_of(session, tenant_id, uid)
+        guard.context().record(session, Action.READ_STUDY, f"study {uid}", tenant_id, "portal")
         trail = session.execute(
             "SELECT * FROM audit WHERE resource IN (%(uid)s, 'study ' || %(uid)s) "
             "ORDER BY audit_id DESC LIMIT 20",
             {"uid": uid},
         ).fetchall()
-    series, trouble = _series(tenant_id, uid)
+    series, trouble = series_of(tenant_id, uid)
     return render_template(
         "study.html",
         study=study,
         series=series,
         trouble=trouble,
+        links=_links(tenant_id, uid),
+        shares=shares,
+        share_links=links,
+        lifetimes=sharing.LIFETIMES,
         sections=extensions.ask("study_section", tenant_id=tenant_id, study_uid=uid),
         trail=trail if may_audit else None,
     )
 
 
-def _series(tenant_id: str, uid: str) -> tuple[list[Series], GatewayError | None]:
+def _shared(uid: str, found: Sequence[Row]) -> str:
+    """A study that another tenant shares with this one; to everybody else there is none."""
+    if not found:
+        raise NotFound(f"Study {uid}.")
+    tenant_id = guard.tenant(Action.READ_STUDY)
+    sharing.note_view(found[0])
+    series, trouble = series_of(tenant_id, uid)
+    return render_template(
+        "shared_study.html",
+        study=found[0],
+        series=series,
+        trouble=trouble,
+        links=_links(tenant_id, uid),
+    )
+
+
+def _links(tenant_id: str, uid: str) -> list[Link]:
+    return [
+        link
+        for answer in extensions.ask("study_links", tenant_id=tenant_id, study_uids=[uid])
+        for link in answer.get(uid, ())
+    ]
+
+
+def series_of(tenant_id: str, uid: str) -> tuple[list[Series], GatewayError | None]:
     """The series; when the archive cannot tell them, why not: the page shows the rest."""
     try:
         with guard.context().archive(tenant_id) as archive:

@@ -1,18 +1,12 @@
-"""Tenants and their AE titles; for system admins."""
+"""Tenants: the list, a new one, and the page of one; for system admins."""
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable
-from typing import LiteralString
-
-import psycopg.errors
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
-from psycopg import sql
 from werkzeug.utils import redirect
 
-from gateway import access, tenancy
+from gateway import access, calling_certificates, tenancy
 from gateway.access import Action
 from gateway.errors import Conflict, GatewayError, InvalidInput, NotFound
 from webapp import guard
@@ -66,124 +60,19 @@ def show(tenant_id: str, error: GatewayError | None = None) -> ResponseReturnVal
         callers = session.execute(
             "SELECT * FROM calling_ae_title WHERE tenant_id = %s ORDER BY ae_title", [tenant_id]
         ).fetchall()
+        certificates = calling_certificates.of_tenants(session, tenant_id)
+        tls_only = calling_certificates.is_tls_only(session, tenant_id)
     if tenant is None:
         raise NotFound(f"Tenant {tenant_id!r}.")
     page = render_template(
-        "tenant.html", tenant=tenant, callers=callers, error=error, form=request.form
+        "tenant.html",
+        tenant=tenant,
+        callers=callers,
+        certificates=certificates,
+        tls_only=tls_only,
+        tls_port=guard.context().settings.dicom_tls_port,
+        plain=guard.context().settings.dicom_plain,
+        error=error,
+        form=request.form,
     )
     return page, error.http_status if error else 200
-
-
-@pages.post("/<tenant_id>/called")
-def add_called(tenant_id: str) -> ResponseReturnValue:
-    """Let the tenant answer under one more AE title."""
-
-    def add() -> None:
-        title = tenancy.ae_title(request.form.get("ae_title", ""))
-        _change(
-            "add-called-ae",
-            tenant_id,
-            title,
-            "INSERT INTO called_ae_title (tenant_id, ae_title) VALUES (%s, %s)",
-            [tenant_id, title],
-        )
-
-    return _form(tenant_id, add)
-
-
-@pages.post("/<tenant_id>/called/delete")
-def remove_called(tenant_id: str) -> ResponseReturnValue:
-    """Take an AE title from the tenant."""
-    return _remove(tenant_id, "called_ae_title", "remove-called-ae")
-
-
-@pages.post("/<tenant_id>/calling")
-def add_calling(tenant_id: str) -> ResponseReturnValue:
-    """Admit a modality, or change what it may do."""
-
-    def add() -> None:
-        title = tenancy.ae_title(request.form.get("ae_title", ""))
-        _change(
-            "set-calling-ae",
-            tenant_id,
-            title,
-            "INSERT INTO calling_ae_title (tenant_id, ae_title, network, may_query, host, port) "
-            "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (tenant_id, ae_title) DO UPDATE "
-            "SET network = excluded.network, may_query = excluded.may_query, "
-            "host = excluded.host, port = excluded.port",
-            [
-                tenant_id,
-                title,
-                network(request.form.get("network", "")),
-                request.form.get("may_query") == "yes",
-                request.form.get("host", "").strip() or None,
-                port(request.form.get("port", "")),
-            ],
-        )
-
-    return _form(tenant_id, add)
-
-
-@pages.post("/<tenant_id>/calling/delete")
-def remove_calling(tenant_id: str) -> ResponseReturnValue:
-    """Admit a modality no longer."""
-    return _remove(tenant_id, "calling_ae_title", "remove-calling-ae")
-
-
-def network(value: str) -> str | None:
-    """An address or network as PostgreSQL's cidr; empty: from anywhere."""
-    if not value.strip():
-        return None
-    try:
-        return str(ipaddress.ip_network(value.strip(), strict=False))
-    except ValueError:
-        raise InvalidInput(
-            f"Address {value!r}: write it like 10.0.0.7 or 10.0.0.0/24, or leave it empty."
-        ) from None
-
-
-def port(value: str) -> int | None:
-    """A TCP port; empty: none."""
-    if not value.strip():
-        return None
-    if not (value.isascii() and value.strip().isdigit() and 0 < int(value) < 65536):
-        raise InvalidInput(f"Port {value!r}: a number from 1 to 65535, DICOM often uses 104.")
-    return int(value)
-
-
-def _form(tenant_id: str, change: Callable[[], None]) -> ResponseReturnValue:
-    """Do `change`; what is wrong with the form is shown on the tenant's page."""
-    access.require(guard.principal(), Action.MANAGE_TENANTS)
-    try:
-        change()
-    except (InvalidInput, Conflict) as error:
-        return show(tenant_id, error)
-    return redirect(f"/tenants/{tenant_id}", 303)
-
-
-def _remove(tenant_id: str, table: str, action: str) -> ResponseReturnValue:
-    title = request.form.get("ae_title", "")
-    statement = sql.SQL("DELETE FROM {} WHERE tenant_id = %s AND ae_title = %s").format(
-        sql.Identifier(table)
-    )
-    return _form(
-        tenant_id, lambda: _change(action, tenant_id, title, statement, [tenant_id, title])
-    )
-
-
-def _change(
-    action: str,
-    tenant_id: str,
-    title: str,
-    statement: LiteralString | sql.Composed,
-    values: list[object],
-) -> None:
-    context = guard.context()
-    try:
-        with context.database.system_session(action) as session:
-            session.execute(statement, values)
-            context.record(session, action, title, tenant_id)
-    except psycopg.errors.UniqueViolation as error:
-        raise Conflict(f"AE title {title!r} is taken.") from error
-    except psycopg.errors.ForeignKeyViolation as error:
-        raise NotFound(f"Tenant {tenant_id!r}.") from error

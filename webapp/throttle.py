@@ -20,7 +20,7 @@ LONGEST_WAIT_S = 900
 class TooManyAttempts(GatewayError):
     """Too many sign-ins failed from here.
 
-    Wait, then try again; an admin can set a new password with `argonath user create`.
+    Wait, then try again; an admin of your tenant can give you a new password.
     """
 
     http_status = 429

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Flask, g, request
+from flask import Flask, g, request, url_for
 
 from gateway import access
 from gateway.access import Action
@@ -21,17 +22,22 @@ STATES = {
 
 def person_name(value: str) -> str:
     """A DICOM person name (PS3.5 section 6.2.1) as 'Family, Given Middle (other script)'."""
-    groups = [_components(group) for group in value.split("=")]
-    written = [group for group in groups[:2] if group]
-    if not written:
-        return ""
-    return written[0] if len(written) == 1 else f"{written[0]} ({written[1]})"
+    alphabetic, _, others = value.partition("=")
+    latin = _components(alphabetic, ", ")
+    other = _components(others.partition("=")[0], " ")
+    return f"{latin} ({other})" if latin and other else latin or other
 
 
-def _components(group: str) -> str:
+def _components(group: str, separator: str) -> str:
     family, *rest = [part.strip() for part in group.split("^")]
     given = " ".join(part for part in rest[:2] if part)
-    return ", ".join(part for part in (family, given) if part)
+    return separator.join(part for part in (family, given) if part)
+
+
+def sender(source: str) -> str:
+    """Who sent a study, of its source such as 'C-STORE CT1 10.0.0.7'."""
+    _protocol, *who = source.split(" ")
+    return " ".join(who[:-1]) or source
 
 
 def dicom_date(value: str) -> str:
@@ -78,6 +84,7 @@ def install(app: Flask) -> None:
     """Make the filters, and what the frame of each page shows, known to the templates."""
     app.jinja_env.filters.update(
         person_name=person_name,
+        sender=sender,
         dicom_date=dicom_date,
         age=age,
         exact=exact,
@@ -87,27 +94,41 @@ def install(app: Flask) -> None:
     app.context_processor(_frame)
 
 
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a menu; `current` when it leads to the page that is shown."""
+
+    title: str
+    url: str
+
+    @property
+    def current(self) -> bool:
+        """Whether the page that is shown is this one or below it."""
+        return request.path == self.url or request.path.startswith(self.url.rstrip("/") + "/")
+
+
 def _frame() -> dict[str, Any]:
     who = g.get("principal")
     if who is None:
-        return {"principal": None, "menu": []}
+        return {"principal": None}
     inside = who.tenant_id is not None
-    menu = [("Overview", "overview.show")]
-    if inside:
-        menu += [("Studies", "studies.index"), *extensions.menu()]
-    if inside and access.permits(who, Action.MANAGE_KEYS):
-        menu.append(("API keys", "keys.index"))
-    if access.permits(who, Action.READ_AUDIT):
-        menu.append(("Audit", "audit.index"))
-    if access.permits(who, Action.MANAGE_KEYS):
-        menu.append(("Extensions", "extensions.index"))
-    if access.permits(who, Action.MANAGE_TENANTS):
-        menu.append(("Tenants", "tenants.index"))
-    here = (request.endpoint or "").rpartition(".")[0]
+    menu = [("Studies", "studies.index"), *extensions.menu()] if inside else []
+    wanted = (
+        ("Tenants", "tenants.index", Action.MANAGE_TENANTS),
+        ("People", "people.index", Action.MANAGE_PEOPLE),
+        ("API keys", "keys.index", Action.MANAGE_KEYS),
+        ("Audit", "audit.index", Action.READ_AUDIT),
+        ("Extensions", "extensions.index", Action.MANAGE_KEYS),
+    )
+    administration = [
+        (title, endpoint)
+        for title, endpoint, action in wanted
+        if access.permits(who, action) and (inside or endpoint != "keys.index")
+    ]
     return {
         "principal": who,
-        "menu": menu,
-        "here": here,
+        "menu": [Entry(title, url_for(endpoint)) for title, endpoint in menu],
+        "administration": [Entry(title, url_for(endpoint)) for title, endpoint in administration],
         "is_system": access.is_system(who),
         "settings": guard.context().settings,
     }

@@ -16,7 +16,7 @@ from extensions.routing.destination_settings import (
     DimseSettings,
 )
 from extensions.routing.sender_dicomweb import client
-from extensions.routing.sender_dimse import send_at_once, why_not
+from extensions.routing.sender_dimse import Line, why_not
 
 TIMEOUT_S = 5.0
 
@@ -57,16 +57,17 @@ def _echo(settings: DimseSettings) -> list[Check]:
     ae = AE(ae_title=settings.calling_aet)
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = TIMEOUT_S
     ae.add_requested_context(Verification)
+    line = Line()
     association = ae.associate(
         settings.host,
         settings.port,
         ae_title=settings.called_aet,
-        evt_handlers=[(evt.EVT_CONN_OPEN, send_at_once)],
+        evt_handlers=[(evt.EVT_CONN_OPEN, line.opened)],
     )
     name = f"Association {settings.calling_aet} to {settings.called_aet}"
     if not association.is_established:
         cure = "Check both AE titles, and that it knows ours."
-        return [Check(name, False, f"{why_not(association, settings)} {cure}")]
+        return [Check(name, False, f"{why_not(association, settings, line)} {cure}")]
     answer = association.send_c_echo()
     association.release()
     status = answer.get("Status")

@@ -2,83 +2,86 @@
 
 Only one run at a time goes to a destination: a slow or hanging one never takes more than one
 worker. PostgreSQL's advisory lock does that, because it ends with a killed worker's connection.
+A run that lost it (PostgreSQL was restarted) finds out by its number before it sends the next.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from extensions.routing import destinations, ledger, progress
 from extensions.routing.destinations import Destination
 from extensions.routing.ledger import Delivery, Instance
-from extensions.routing.progress import Outcome
+from extensions.routing.progress import LONGEST_PAUSE_S, Outcome
 from extensions.routing.sending import Sender, open_sender
 from gateway import audit
 from gateway.context import TaskContext
-from gateway.errors import DestinationUnavailable, NotFound
-from gateway.jobs import Postpone, backoff_s, jittered_s
+from gateway.errors import (
+    DatabaseUnavailable,
+    DestinationUnavailable,
+    GatewayError,
+    NotFound,
+    SecretUnreadable,
+)
+from gateway.jobs import Postpone, jittered_s
 
-LONGEST_PAUSE_S = 120.0
 SWITCHED_OFF_S = 60.0
+TURN_S = 30.0
+RECORD_S = 60.0
 MOST_REFUSALS_IN_A_ROW = 3  # "out of resources" so often: leave the destination alone
 MOST_ATTEMPTS = 20  # of one instance that the destination always refuses "for now"
 
 
-def run(context: TaskContext, delivery_id: int) -> None:
+def run(context: TaskContext, delivery_id: int, destination_id: int | None) -> None:
     """Deliver; raises `Postpone` while the destination cannot be reached."""
-    with _lock(context, delivery_id):
-        found = _prepare(context, delivery_id)
-        if found is None:
-            return
-        delivery, destination, todo = found
-        try:
-            with open_sender(destination.settings) as sender:
-                _send_all(context, delivery, destination, sender, todo)
-        except DestinationUnavailable as error:
-            _pause(context, delivery, destination, error)
-        except Exception as error:
-            with context.database.tenant_session(context.tenant_id) as session:
-                progress.wait(session, delivery_id, error=type(error).__name__, delay_s=0)
+    try:
+        with _turn(context, destination_id):
+            found = _prepare(context, delivery_id, destination_id)
+            if found is not None:
+                _deliver(context, *found)
+    except GatewayError as error:
+        if not error.permanent:
             raise
-        _tell(context, delivery)
+        # A delivery ends in its ledger, never because its job has given up.
+        raise Postpone(LONGEST_PAUSE_S, error.message) from error
+    with context.database.tenant_session(context.tenant_id) as session:
+        ledger.hurry_next(session, destination_id)
 
 
 @contextmanager
-def _lock(context: TaskContext, delivery_id: int) -> Iterator[None]:
+def _turn(context: TaskContext, destination_id: int | None) -> Iterator[None]:
     with context.database.tenant_session(context.tenant_id) as session:
         row = session.execute(
-            """
-            SELECT pg_try_advisory_xact_lock(hashtextextended(
-                'routing:' || coalesce('to' || destination_id, 'of' || delivery_id), 0)) AS ours
-            FROM delivery WHERE delivery_id = %s
-            """,
-            [delivery_id],
+            "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0)) AS ours",
+            [f"routing: to {destination_id}"],
         ).fetchone()
-        if row is not None and not row["ours"]:
-            raise Postpone(jittered_s(1.5), "Another delivery to the destination runs.")
+        if row is None or not row["ours"]:
+            # Whoever runs hurries the next one; this is for when that one is killed.
+            raise Postpone(jittered_s(TURN_S), "Another delivery to the destination runs.")
         yield
 
 
 def _prepare(
-    context: TaskContext, delivery_id: int
+    context: TaskContext, delivery_id: int, destination_id: int | None
 ) -> tuple[Delivery, Destination, list[Instance]] | None:
     """What is to be sent and where to; None: nothing can or need be."""
     with context.database.tenant_session(context.tenant_id) as session:
         todo = progress.outstanding(session, delivery_id)
         if not todo:
             return None
-        delivery = ledger.get_delivery(session, delivery_id)
         try:
-            destination = destinations.get_destination(session, delivery.destination_id or 0)
+            destination = destinations.get_destination(session, destination_id or 0)
         except NotFound:
             progress.fail_all(session, delivery_id, "The destination was removed.")
             return None
         pause_s, why = _pause_left(destination)
-        if pause_s > 0:
-            progress.wait(session, delivery_id, error=why, delay_s=pause_s)
-        else:
+        if pause_s <= 0:
             progress.begin(session, delivery_id)
+        delivery = ledger.get_delivery(session, delivery_id)
+        if pause_s > 0:
+            progress.wait(session, delivery, error=why, delay_s=pause_s)
     if pause_s > 0:
         raise Postpone(pause_s, why)
     return delivery, destination, todo
@@ -92,6 +95,28 @@ def _pause_left(destination: Destination) -> tuple[float, str]:
     return 0.0, ""
 
 
+def _deliver(
+    context: TaskContext, delivery: Delivery, destination: Destination, todo: list[Instance]
+) -> None:
+    try:
+        settings = destinations.open_settings(destination, context.settings.encryption_key)
+        with open_sender(settings) as sender:
+            _send_all(context, delivery, destination, sender, todo)
+    except DestinationUnavailable as error:
+        _pause(context, delivery, destination, error.detail)
+    except SecretUnreadable as error:
+        _pause(context, delivery, destination, str(error))
+    except BaseException as error:
+        told = error.message if isinstance(error, GatewayError) else type(error).__name__
+        with (
+            suppress(DatabaseUnavailable),
+            context.database.tenant_session(context.tenant_id) as session,
+        ):
+            progress.wait(session, delivery, error=told)
+        raise
+    _tell(context, delivery)
+
+
 def _send_all(
     context: TaskContext,
     delivery: Delivery,
@@ -102,11 +127,11 @@ def _send_all(
     refusals, later, answered = 0, "", False
     for instance in todo:
         outcome = _send(context, delivery, sender, instance)
-        with context.database.tenant_session(context.tenant_id) as session:
-            progress.record(session, delivery.delivery_id, outcome)
-            if outcome.delivered and not answered:
+        _record(context, delivery, outcome)
+        if outcome.delivered and not answered:
+            with context.database.tenant_session(context.tenant_id) as session:
                 progress.reached(session, destination.destination_id, delivery.delivery_id)
-                answered = True
+            answered = True
         postponed = not outcome.delivered and not outcome.permanent
         refusals = refusals + 1 if postponed else 0
         later = f"{outcome.remote_status}: {outcome.cause}" if postponed else later
@@ -124,29 +149,42 @@ def _send(context: TaskContext, delivery: Delivery, sender: Sender, instance: In
         )
     except NotFound:
         return Outcome(uid, False, True, "", "It is no longer in the archive.")
-    with context.database.tenant_session(context.tenant_id) as session:
-        session.execute("SET LOCAL synchronous_commit = off")  # what is lost here is only a hint
-        progress.sending(session, delivery.delivery_id, uid)
-    outcome = sender.send(instance, file)
+
+    def going() -> None:
+        with context.database.tenant_session(context.tenant_id) as session:
+            session.execute("SET LOCAL synchronous_commit = off")  # only a hint is lost
+            ours = progress.sending(session, delivery, uid)
+        if not ours:
+            raise Postpone(jittered_s(1.0), "The delivery was taken over, or its study deleted.")
+
+    outcome = sender.send(instance, file, going)
     if not outcome.delivered and instance.attempts + 1 >= MOST_ATTEMPTS:
         return Outcome(uid, False, True, outcome.remote_status, outcome.cause)
     return outcome
 
 
-def _pause(
-    context: TaskContext,
-    delivery: Delivery,
-    destination: Destination,
-    error: DestinationUnavailable,
-) -> None:
+def _record(context: TaskContext, delivery: Delivery, outcome: Outcome) -> None:
+    """Write an answer down. Nobody else knows it, so a database that restarts is waited for."""
+    end = time.monotonic() + RECORD_S
+    while True:
+        try:
+            with context.database.tenant_session(context.tenant_id) as session:
+                progress.record(session, delivery.delivery_id, outcome)
+            return
+        except DatabaseUnavailable:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
+
+
+def _pause(context: TaskContext, delivery: Delivery, destination: Destination, why: str) -> None:
     first_s = context.settings.retry_delay_s
-    delay_s = backoff_s(first_s, destination.failures + 1, LONGEST_PAUSE_S)
     with context.database.tenant_session(context.tenant_id) as session:
-        progress.unreachable(
-            session, destination.destination_id, error=error.detail, delay_s=delay_s
+        delay_s = progress.unreachable(
+            session, destination.destination_id, error=why, first_s=first_s
         )
-        progress.wait(session, delivery.delivery_id, error=error.detail, delay_s=delay_s)
-    raise Postpone(delay_s, error.detail) from error
+        progress.wait(session, delivery, error=why, delay_s=delay_s)
+    raise Postpone(delay_s, why)
 
 
 def _tell(context: TaskContext, before: Delivery) -> None:

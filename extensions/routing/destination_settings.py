@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -118,6 +118,14 @@ def parse_settings(kind: str, given: Mapping[str, Any]) -> DestinationSettings:
 def dump_settings(settings: DestinationSettings) -> dict[str, Any]:
     """The row's shape of settings, secrets included."""
     return settings.model_dump(exclude={"kind"})
+
+
+def with_secrets(
+    settings: DestinationSettings, change: Callable[[str], str]
+) -> DestinationSettings:
+    """The settings with each secret that is set changed, e.g. sealed or opened."""
+    given = {name: getattr(settings, name, "") for name in SECRET_FIELDS}
+    return settings.model_copy(update={name: change(s) for name, s in given.items() if s})
 
 
 def _complaint(error: Mapping[str, Any]) -> str:

@@ -1,13 +1,15 @@
 """Where studies can go: typed settings, and the rows that hold them.
 
 All functions take a tenant's session (`Database.tenant_session`) and see that tenant's rows alone.
+Passwords and tokens are sealed in the rows and in what is read of them; who connects opens them
+by `open_settings`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 import psycopg.errors
@@ -19,8 +21,9 @@ from extensions.routing.destination_settings import (
     Kind,
     dump_settings,
     parse_settings,
+    with_secrets,
 )
-from gateway import audit, jobs
+from gateway import audit, jobs, vault
 from gateway.db import Row, Session
 from gateway.errors import Conflict, InvalidInput, NotFound
 
@@ -31,8 +34,8 @@ type Change = Literal["create-destination", "change-destination", "delete-destin
 class Destination:
     """A PACS or archive that takes studies. `enabled` false: deliveries wait.
 
-    `failures` counts the times in a row that it could not be reached, for `last_error`; it is
-    tried again at `retry_at`.
+    `failures` counts the times in a row that it could not be reached, for `last_error`; nobody
+    tries it again for `retry_in_s`.
     """
 
     destination_id: int
@@ -41,14 +44,8 @@ class Destination:
     enabled: bool
     failures: int = 0
     retry_at: datetime | None = None
+    retry_in_s: float = 0.0
     last_error: str | None = None
-
-    @property
-    def retry_in_s(self) -> float:
-        """How long nobody tries to reach it yet."""
-        if self.retry_at is None:
-            return 0.0
-        return max(0.0, (self.retry_at - datetime.now(UTC)).total_seconds())
 
     @property
     def kind(self) -> Kind:
@@ -61,19 +58,30 @@ class Destination:
         return self.settings.address
 
 
+# The database's clock decides: ours may differ.
+_COLUMNS = "*, greatest(0, coalesce(extract(epoch FROM retry_at - now()), 0)) AS retry_in_s"
+
+
 def list_destinations(session: Session) -> list[Destination]:
     """Every destination, by name."""
-    return [_read(row) for row in session.execute("SELECT * FROM destination ORDER BY name")]
+    rows = session.execute(f"SELECT {_COLUMNS} FROM destination ORDER BY name")  # noqa: S608  ours
+    return [_read(row) for row in rows]
 
 
 def get_destination(session: Session, destination_id: int) -> Destination:
     """One destination; raises `NotFound`."""
     row = session.execute(
-        "SELECT * FROM destination WHERE destination_id = %s", [destination_id]
+        f"SELECT {_COLUMNS} FROM destination WHERE destination_id = %s",  # noqa: S608  ours
+        [destination_id],
     ).fetchone()
     if row is None:
         raise NotFound(f"Destination {destination_id}.")
     return _read(row)
+
+
+def open_settings(destination: Destination, encryption_key: str) -> DestinationSettings:
+    """The settings with which to connect; raises `SecretUnreadable`."""
+    return with_secrets(destination.settings, lambda sealed: vault.unseal(encryption_key, sealed))
 
 
 def create_destination(
@@ -83,23 +91,27 @@ def create_destination(
     kind: str,
     settings: Mapping[str, Any],
     enabled: bool = True,
+    encryption_key: str = "",
     actor: str,
     origin: str = "",
 ) -> Destination:
-    """Add a destination; raises `InvalidInput` naming the field, or `Conflict`."""
-    name, parsed = _name(name), parse_settings(kind, settings)
+    """Add a destination; raises `InvalidInput` naming the field, or `Conflict`.
+
+    Without `encryption_key` it can have no secret (`InvalidSettings`).
+    """
+    name, parsed = _name(name), _sealed(parse_settings(kind, settings), encryption_key)
     try:
         with session.transaction():
             row = session.execute(
                 "INSERT INTO destination (tenant_id, name, kind, settings, enabled) "
-                "VALUES (current_tenant(), %s, %s, %s, %s) RETURNING *",
+                "VALUES (current_tenant(), %s, %s, %s, %s) RETURNING destination_id",
                 [name, parsed.kind, Jsonb(dump_settings(parsed)), enabled],
             ).fetchone()
     except psycopg.errors.UniqueViolation as error:
         raise Conflict(f"A destination named {name!r}.") from error
     assert row is not None
     _audit(session, "create-destination", name, actor, origin, parsed.address)
-    return _read(row)
+    return get_destination(session, row["destination_id"])
 
 
 def update_destination(
@@ -110,28 +122,31 @@ def update_destination(
     kind: str,
     settings: Mapping[str, Any],
     enabled: bool,
+    encryption_key: str = "",
     actor: str,
     origin: str = "",
 ) -> Destination:
     """Change a destination. A secret left empty stays; raises `NotFound` and as creating does."""
     before = get_destination(session, destination_id)
     name = _name(name)
-    parsed = parse_settings(kind, _with_kept_secrets(before, kind, settings))
+    given = _with_kept_secrets(before, kind, settings, encryption_key)
+    parsed = _sealed(parse_settings(kind, given), encryption_key)
     try:
         with session.transaction():
             row = session.execute(
                 "UPDATE destination SET name = %s, kind = %s, settings = %s, enabled = %s, "
                 "failures = 0, retry_at = NULL, last_error = NULL "
-                "WHERE destination_id = %s RETURNING *",
+                "WHERE destination_id = %s RETURNING destination_id",
                 [name, parsed.kind, Jsonb(dump_settings(parsed)), enabled, destination_id],
             ).fetchone()
     except psycopg.errors.UniqueViolation as error:
         raise Conflict(f"A destination named {name!r}.") from error
     if row is None:
         raise NotFound(f"Destination {destination_id}.")
-    jobs.hurry(session, extension="routing", task="deliver")
+    waiting = {"destination_id": destination_id}
+    jobs.hurry(session, extension="routing", task="deliver", arguments=waiting)
     _audit(session, "change-destination", name, actor, origin, parsed.address)
-    return _read(row)
+    return get_destination(session, destination_id)
 
 
 def delete_destination(
@@ -156,6 +171,7 @@ def _read(row: Row) -> Destination:
         row["enabled"],
         row["failures"],
         row["retry_at"],
+        float(row["retry_in_s"]),
         row["last_error"],
     )
 
@@ -167,15 +183,19 @@ def _name(name: str) -> str:
     return name
 
 
+def _sealed(settings: DestinationSettings, encryption_key: str) -> DestinationSettings:
+    return with_secrets(settings, lambda secret: vault.seal(encryption_key, secret))
+
+
 def _with_kept_secrets(
-    before: Destination, kind: str, settings: Mapping[str, Any]
+    before: Destination, kind: str, settings: Mapping[str, Any], encryption_key: str
 ) -> dict[str, Any]:
     given = dict(settings)
     if kind == before.kind and given.get("url", "") == before.address:
         # Forms do not show secrets. Never keep one for another address: that would hand it out.
         stored = dump_settings(before.settings)
         for field in SECRET_FIELDS:
-            given[field] = given.get(field) or stored.get(field, "")
+            given[field] = given.get(field) or vault.unseal(encryption_key, stored.get(field, ""))
     return given
 
 

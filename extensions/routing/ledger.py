@@ -151,7 +151,7 @@ def release(session: Session, delivery_id: int, *, actor: str, origin: str = "")
     session.execute(
         "UPDATE destination SET retry_at = NULL WHERE destination_id = %s", [row["destination_id"]]
     )
-    enqueue_delivery(session, row["tenant_id"], delivery_id)
+    enqueue_delivery(session, row["tenant_id"], delivery_id, row["destination_id"])
     audit.append(
         session,
         audit.Record(
@@ -167,17 +167,25 @@ def release(session: Session, delivery_id: int, *, actor: str, origin: str = "")
     return len(instances_of(session, delivery_id, states=["planned", "sending"]))
 
 
-def enqueue_delivery(session: Session, tenant_id: str, delivery_id: int) -> None:
+def enqueue_delivery(
+    session: Session, tenant_id: str, delivery_id: int, destination_id: int | None
+) -> None:
     """Have the delivery run."""
     jobs.enqueue(
         session,
         tenant_id=tenant_id,
         extension="routing",
         task="deliver",
-        arguments={"delivery_id": delivery_id},
+        arguments={"delivery_id": delivery_id, "destination_id": destination_id},
         max_attempts=1000,
         time_limit_s=3600,
     )
+
+
+def hurry_next(session: Session, destination_id: int | None) -> None:
+    """The destination is free: whichever delivery has waited longest for its turn has it now."""
+    waiting = {"destination_id": destination_id}
+    jobs.hurry_oldest(session, extension="routing", task="deliver", arguments=waiting)
 
 
 def _delivery(row: Row) -> Delivery:

@@ -51,3 +51,13 @@ def patients_of(session: Session, study_uids: Sequence[str]) -> dict[str, str]:
         [list(study_uids)],
     )
     return {row["study_instance_uid"]: row["patient_name"] for row in rows}
+
+
+def refusals_of(session: Session, delivery_ids: Sequence[int]) -> dict[int, str]:
+    """Of each delivery with refused instances, what the destination answered to one of them."""
+    rows = session.execute(
+        "SELECT DISTINCT ON (delivery_id) delivery_id, remote_status, cause FROM delivery_instance "
+        "WHERE delivery_id = ANY(%s) AND state = 'failed' ORDER BY delivery_id, updated_at DESC",
+        [list(delivery_ids)],
+    )
+    return {row["delivery_id"]: f"{row['remote_status']} {row['cause']}".strip() for row in rows}

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from psycopg.types.json import Jsonb
 
-from extensions.routing.ledger import Instance, instances_of
+from extensions.routing.ledger import Delivery, Instance, instances_of
 from extensions.routing.rules import Verdict
 from gateway.db import Session
+from gateway.jobs import backoff_s
 
+LONGEST_PAUSE_S = 120.0
 STUDY_DELETED = "The study was deleted here."
 
 
@@ -90,7 +92,10 @@ def outstanding(session: Session, delivery_id: int) -> list[Instance]:
 
 
 def begin(session: Session, delivery_id: int) -> None:
-    """A run of the sender starts; what an earlier one left as *sending* is planned again."""
+    """A run of the sender starts; what an earlier one left as *sending* is planned again.
+
+    `Delivery.attempts` is the number of the run, by which a later one takes over.
+    """
     session.execute(
         "UPDATE delivery SET attempts = attempts + 1, next_try_at = NULL, updated_at = now() "
         "WHERE delivery_id = %s",
@@ -103,23 +108,31 @@ def begin(session: Session, delivery_id: int) -> None:
     )
 
 
-def sending(session: Session, delivery_id: int, sop_instance_uid: str) -> None:
-    """An instance goes out now."""
-    session.execute(
-        "UPDATE delivery_instance SET state = 'sending', attempts = attempts + 1, "
-        "updated_at = now() WHERE delivery_id = %s AND sop_instance_uid = %s AND state = 'planned'",
-        [delivery_id, sop_instance_uid],
+def sending(session: Session, delivery: Delivery, sop_instance_uid: str) -> bool:
+    """An instance goes out now. False: it must not; a later run has begun, or it is settled."""
+    cursor = session.execute(
+        "UPDATE delivery_instance SET state = 'sending', updated_at = now() "
+        "WHERE delivery_id = %s AND sop_instance_uid = %s AND state = 'planned' "
+        "AND EXISTS (SELECT FROM delivery d WHERE d.delivery_id = %s AND d.attempts = %s)",
+        [delivery.delivery_id, sop_instance_uid, delivery.delivery_id, delivery.attempts],
     )
+    return cursor.rowcount == 1
 
 
 def record(session: Session, delivery_id: int, outcome: Outcome) -> None:
-    """What became of an instance. Delivered stays delivered."""
+    """What became of an instance; `attempts` counts these. Delivered stays delivered."""
     state = "delivered" if outcome.delivered else "failed" if outcome.permanent else "planned"
     session.execute(
         "UPDATE delivery_instance SET state = %s, remote_status = %s, cause = %s, "
-        "updated_at = now() "
+        "attempts = attempts + 1, updated_at = now() "
         "WHERE delivery_id = %s AND sop_instance_uid = %s AND state <> 'delivered'",
-        [state, outcome.remote_status, outcome.cause, delivery_id, outcome.sop_instance_uid],
+        [
+            state,
+            outcome.remote_status,
+            outcome.cause.replace("\0", ""),  # a destination's own words; PostgreSQL refuses it
+            delivery_id,
+            outcome.sop_instance_uid,
+        ],
     )
 
 
@@ -132,18 +145,19 @@ def fail_all(session: Session, delivery_id: int, cause: str) -> None:
     )
 
 
-def wait(session: Session, delivery_id: int, *, error: str, delay_s: float) -> None:
-    """The delivery goes on later; nothing of it is being sent now."""
-    session.execute(
+def wait(session: Session, delivery: Delivery, *, error: str, delay_s: float | None = None) -> None:
+    """The delivery goes on later, if no other run has begun; nothing of it is being sent now."""
+    ours = session.execute(
         "UPDATE delivery SET last_error = %s, updated_at = now(), "
-        "next_try_at = now() + make_interval(secs => %s) WHERE delivery_id = %s",
-        [error, delay_s, delivery_id],
-    )
-    session.execute(
-        "UPDATE delivery_instance SET state = 'planned' "
-        "WHERE delivery_id = %s AND state = 'sending'",
-        [delivery_id],
-    )
+        "next_try_at = now() + make_interval(secs => %s) WHERE delivery_id = %s AND attempts = %s",
+        [error, delay_s, delivery.delivery_id, delivery.attempts],
+    ).rowcount
+    if ours:
+        session.execute(
+            "UPDATE delivery_instance SET state = 'planned' "
+            "WHERE delivery_id = %s AND state = 'sending'",
+            [delivery.delivery_id],
+        )
 
 
 def reached(session: Session, destination_id: int, delivery_id: int) -> None:
@@ -159,10 +173,17 @@ def reached(session: Session, destination_id: int, delivery_id: int) -> None:
     )
 
 
-def unreachable(session: Session, destination_id: int, *, error: str, delay_s: float) -> None:
-    """The destination does not answer: nobody tries it for a while."""
+def unreachable(session: Session, destination_id: int, *, error: str, first_s: float) -> float:
+    """The destination does not answer: nobody tries it for so many seconds."""
+    row = session.execute(
+        "UPDATE destination SET failures = failures + 1, last_error = %s "
+        "WHERE destination_id = %s RETURNING failures",
+        [error, destination_id],
+    ).fetchone()
+    delay_s = backoff_s(first_s, row["failures"] if row else 1, LONGEST_PAUSE_S)
     session.execute(
-        "UPDATE destination SET failures = failures + 1, last_error = %s, "
-        "retry_at = now() + make_interval(secs => %s) WHERE destination_id = %s",
-        [error, delay_s, destination_id],
+        "UPDATE destination SET retry_at = now() + make_interval(secs => %s) "
+        "WHERE destination_id = %s",
+        [delay_s, destination_id],
     )
+    return delay_s

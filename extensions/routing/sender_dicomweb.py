@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -40,18 +41,19 @@ class DicomwebSender:
     ) -> None:
         self._http.close()
 
-    def send(self, instance: Instance, file: bytes) -> Outcome:
+    def send(self, instance: Instance, file: bytes, going: Callable[[], None]) -> Outcome:
         """Send one file; raises `DestinationUnavailable` when there was no answer."""
         boundary = secrets.token_hex(16)
         head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
         kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
+        going()
         try:
             answer = self._http.post(
                 self._url,
                 content=b"".join([head, file, f"\r\n--{boundary}--\r\n".encode()]),
                 headers={"Content-Type": kind, "Accept": "application/dicom+json"},
             )
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise DestinationUnavailable(f"{self._url}: {type(error).__name__}.") from error
         if answer.status_code in _WHOLE_DESTINATION or answer.is_redirect:
             raise DestinationUnavailable(f"{self._url} answered HTTP {answer.status_code}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -62,7 +63,7 @@ class DimseSender:
         self._close()
         self._folder.cleanup()
 
-    def send(self, instance: Instance, file: bytes) -> Outcome:
+    def send(self, instance: Instance, file: bytes, going: Callable[[], None]) -> Outcome:
         """Send one file; raises `DestinationUnavailable` when there was no answer."""
         path = Path(self._folder.name, "instance.dcm")
         path.write_bytes(file)
@@ -73,14 +74,18 @@ class DimseSender:
             return Outcome(instance.sop_instance_uid, False, True, "", "Its file is damaged.")
         self._negotiate(wanted)
         if wanted in self._accepted:
-            return self._store(instance, path)
+            return self._store(instance, path, going)
         if wanted[1] in _PLAIN and any((wanted[0], plain) in self._accepted for plain in _PLAIN):
-            return self._store(instance, dcmread(path))  # pynetdicom converts between these two
+            # pynetdicom converts between these two
+            return self._store(instance, dcmread(path), going)
         cause = f"The destination accepts no {wanted[0].name} in {wanted[1].name}."
         return Outcome(instance.sop_instance_uid, False, True, "", cause)
 
-    def _store(self, instance: Instance, what: Path | Dataset) -> Outcome:
+    def _store(
+        self, instance: Instance, what: Path | Dataset, going: Callable[[], None]
+    ) -> Outcome:
         assert self._association is not None
+        going()
         try:
             answer = self._association.send_c_store(cast("Dataset", what))
         except RuntimeError as error:  # the association ended between two requests
@@ -114,6 +119,7 @@ class DimseSender:
     def _associate(self) -> None:
         settings = self._settings
         contexts = [build_context(sop_class, syntax) for sop_class, syntax in self._proposed]
+        line = Line()
         try:
             association = self._ae.associate(
                 settings.host,
@@ -121,7 +127,7 @@ class DimseSender:
                 contexts=contexts,
                 ae_title=settings.called_aet,
                 max_pdu=131072,
-                evt_handlers=[(evt.EVT_CONN_OPEN, send_at_once)],
+                evt_handlers=[(evt.EVT_CONN_OPEN, line.opened)],
             )
         except OSError as error:
             raise DestinationUnavailable(f"{settings.host} cannot be resolved.") from error
@@ -131,7 +137,7 @@ class DimseSender:
         elif association.rejected_contexts and not self._accepted:
             self._association = None  # it answered: it wants nothing of this
         else:
-            raise DestinationUnavailable(why_not(association, settings))
+            raise DestinationUnavailable(why_not(association, settings, line))
 
     def _close(self) -> None:
         association, self._association = self._association, None
@@ -139,20 +145,26 @@ class DimseSender:
             association.release()
 
 
-def send_at_once(event: evt.Event) -> None:
-    """Switch Nagle's algorithm off: with it each C-STORE waits 40 ms for a delayed ACK."""
-    link = event.assoc.dul.socket
-    if link is not None and link.socket is not None:
-        link.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+class Line:
+    """The TCP connection of an association; `is_open` from when the peer has accepted it."""
+
+    is_open = False
+
+    def opened(self, event: evt.Event) -> None:
+        """Switch Nagle's algorithm off: with it each C-STORE waits 40 ms for a delayed ACK."""
+        self.is_open = True
+        link = event.assoc.dul.socket
+        if link is not None and link.socket is not None:
+            link.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def why_not(association: Association, settings: DimseSettings) -> str:
+def why_not(association: Association, settings: DimseSettings, line: Line) -> str:
     """Why there is no association, in one sentence."""
     if association.is_rejected:
         answer = association.acceptor.primitive
         reason = getattr(answer, "reason_str", "") if answer else ""
         return f"{settings.address} rejects the association: {reason or 'no reason given'}."
-    if association.is_aborted and association.dul.socket is not None:
+    if association.is_aborted and line.is_open:
         return f"{settings.address} aborted the association."
     return f"{settings.address} does not answer."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -25,8 +26,11 @@ class Sender(Protocol):
         trace: TracebackType | None,
     ) -> None: ...
 
-    def send(self, instance: Instance, file: bytes) -> Outcome:
-        """Send a DICOM file; raises `DestinationUnavailable` when there was no answer."""
+    def send(self, instance: Instance, file: bytes, going: Callable[[], None]) -> Outcome:
+        """Send a DICOM file; raises `DestinationUnavailable` when there was no answer.
+
+        Calls `going` before the file goes out, where that is known after there is a connection.
+        """
 
 
 def open_sender(settings: DestinationSettings) -> Sender:

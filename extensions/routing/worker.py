@@ -39,9 +39,9 @@ def study_deleted(event: StudyDeleted, context: TaskContext) -> None:
 
 
 @task
-def deliver(context: TaskContext, delivery_id: int) -> None:
+def deliver(context: TaskContext, delivery_id: int, destination_id: int | None) -> None:
     """Send what the destination has not acknowledged yet."""
-    run(context, delivery_id)
+    run(context, delivery_id, destination_id)
 
 
 def _plan(
@@ -61,7 +61,7 @@ def _plan(
             instances=references,
         )
         if added:  # so a second run of this job makes no second one
-            ledger.enqueue_delivery(session, context.tenant_id, delivery_id)
+            ledger.enqueue_delivery(session, context.tenant_id, delivery_id, rule.destination_id)
 
 
 def _references(context: TaskContext, study_uid: str) -> list[Reference]:

@@ -3,23 +3,34 @@
 -- Orthanc 1.12.7 takes the answer of ReceivedCStoreInstanceFilter the wrong way round (0 discards the
 -- instance and acknowledges it). A DIMSE refusal passes here and gets its status from the C-STORE
 -- filter in Python, on this same thread. Everything but "proceed" is an error: nothing is stored.
+--
+-- The first question holds what every instance is asked for, in the order of Question in ingest.py, and
+-- is short because all associations wait for it; only "describe" makes the whole one worth its price.
+local function text(value) return type(value) == 'string' and value or '' end
+
 function ReceivedInstanceFilter(dicom, origin, info)
-  local question = {
-    RequestOrigin = origin.RequestOrigin,
-    RemoteAet = origin.RemoteAet,
-    CalledAet = origin.CalledAet,
-    RemoteIp = origin.RemoteIp,
-    PatientID = dicom.PatientID,
-    PatientName = dicom.PatientName,
-    StudyInstanceUID = dicom.StudyInstanceUID,
-    SeriesInstanceUID = dicom.SeriesInstanceUID,
-    SOPInstanceUID = dicom.SOPInstanceUID,
-    StudyDate = dicom.StudyDate,
-    StudyDescription = dicom.StudyDescription,
-    AccessionNumber = dicom.AccessionNumber,
-    Modality = dicom.Modality,
-  }
-  if RestApiPost('/argonath/admit', DumpJson(question, true), false) ~= 'proceed' then
+  local answer = RestApiPost('/argonath/admit', table.concat({
+    text(origin.RequestOrigin), text(origin.RemoteAet), text(origin.CalledAet), text(origin.RemoteIp),
+    text(dicom.StudyInstanceUID), text(dicom.SeriesInstanceUID), text(dicom.SOPInstanceUID),
+    text(dicom.PatientID) }, '\0'), false)
+  if answer == 'describe' then
+    answer = RestApiPost('/argonath/admit', DumpJson({
+      RequestOrigin = origin.RequestOrigin,
+      RemoteAet = origin.RemoteAet,
+      CalledAet = origin.CalledAet,
+      RemoteIp = origin.RemoteIp,
+      PatientID = dicom.PatientID,
+      PatientName = dicom.PatientName,
+      StudyInstanceUID = dicom.StudyInstanceUID,
+      SeriesInstanceUID = dicom.SeriesInstanceUID,
+      SOPInstanceUID = dicom.SOPInstanceUID,
+      StudyDate = dicom.StudyDate,
+      StudyDescription = dicom.StudyDescription,
+      AccessionNumber = dicom.AccessionNumber,
+      Modality = dicom.Modality,
+    }, true), false)
+  end
+  if answer ~= 'proceed' then
     error('refused by the gateway')
   end
   return true

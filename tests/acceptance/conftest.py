@@ -163,12 +163,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def make_gateway(**settings: str) -> RunningGateway:
+def make_gateway[G: RunningGateway](
+    kind: type[G] = RunningGateway,  # type: ignore[assignment]
+    **settings: str,
+) -> G:
     """Start a gateway of our own; `settings` are ARGONATH_* values by their lower-case names."""
     # A socket's path has at most 108 characters, so not below pytest's own folder.
     data = Path("/data") / f"gw-{uuid.uuid4().hex[:6]}"
     data.mkdir(parents=True, mode=0o700)
-    gateway = RunningGateway(data, free_port(), free_port())
+    gateway = kind(data, free_port(), free_port())
     gateway.environment = {
         **os.environ,
         "ARGONATH_DATA": str(data),

@@ -65,5 +65,6 @@ def settings(app_url: str, owner_url: str, redis_url: str, tmp_path: Path) -> Se
         redis_url=redis_url,
         internal_token="internal",
         secret_key="secret",
+        encryption_key="key",
         retry_delay_s=0.2,
     )

@@ -45,6 +45,19 @@ def make_stable(database: Database, arrival: int) -> bool:
         )
 
 
+def test_progress_of_a_claim_makes_it_receiving_and_of_a_stable_study_does_not(
+    database: Database,
+) -> None:
+    claim(database, "north")
+    with database.system_session("test") as session:
+        studies.record_progress(session, [(UID, 2)])
+        assert [uid for uid, *_ in studies.quiet(session, seconds=-1)] == [UID]
+    assert make_stable(database, 1)
+    with database.system_session("test") as session:
+        studies.record_progress(session, [(UID, 1)])
+        assert studies.quiet(session, seconds=-1) == []
+
+
 def count(database: Database, table: str) -> int:
     with database.system_session("test") as session:
         row = session.execute(f"SELECT count(*) AS n FROM {table}".encode()).fetchone()
@@ -56,6 +69,20 @@ def test_migrating_again_changes_nothing(settings: Settings, database: Database)
     wanted = migrations(discover())
     assert migrate(settings.database_admin_url, settings.database_url, wanted) == []
     assert pending(settings.database_url, wanted) == []
+
+
+def test_two_who_migrate_a_new_database_at_once_do_it_once(template: str) -> None:
+    wanted, applied = migrations(discover()), list[list[str]]()
+
+    def start() -> None:
+        applied.append(migrate(f"{template} dbname=postgres", f"{template} dbname=raced", wanted))
+
+    starters = [threading.Thread(target=start) for _ in range(3)]
+    for starter in starters:
+        starter.start()
+    for starter in starters:
+        starter.join()
+    assert sorted(map(len, applied)) == [0, 0, len(wanted)]
 
 
 def test_an_api_key_is_its_tenants_until_it_is_revoked(database: Database) -> None:

@@ -24,6 +24,7 @@ class WorkerHost:
             "ARGONATH_REDIS_URL": settings.redis_url,
             "ARGONATH_ORTHANC_URL": settings.orthanc_url,
             "ARGONATH_INTERNAL_TOKEN": settings.internal_token,
+            "ARGONATH_ENCRYPTION_KEY": settings.encryption_key,
             "ARGONATH_RETRY_DELAY_S": str(settings.retry_delay_s),
             "PYTHONPATH": ":".join([str(CHECKOUT), *map(str, folders)]),
         }

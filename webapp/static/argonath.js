@@ -46,6 +46,13 @@ document.addEventListener("change", (event) => {
 });
 if (document.querySelector("[data-kind]")) showKind();
 
+// What a form's own request could not do, the ordinary way of sending it explains on a page.
+for (const failure of ["htmx:responseError", "htmx:sendError"]) {
+  document.addEventListener(failure, (event) => {
+    if (event.target.matches("form")) event.target.submit();
+  });
+}
+
 document.addEventListener("htmx:beforeRequest", (event) => {
   if (document.hidden && event.target.matches("[data-live]")) event.preventDefault();
 });

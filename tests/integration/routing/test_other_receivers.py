@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 from pydicom import dcmread
 
 from extensions.routing import connection, destinations, rulebook
 from extensions.routing.destination_settings import parse_settings
+from gateway import vault
 from gateway.db import Database
 from tests.integration.routing.conftest import FakeArchive, Receiver, make_file
 from tests.integration.routing.test_forwarding import arrive, delivery, forward, state
@@ -77,6 +82,7 @@ def forward_to_web(database: Database, url: str, token: str) -> int:
             name="Web",
             kind="dicomweb",
             settings={"url": url, "token": token},
+            encryption_key="key",
             actor="test",
         )
         rulebook.create_rule(
@@ -116,6 +122,7 @@ def test_a_wrong_token_keeps_the_study_waiting_until_it_is_right(
             name="Web",
             kind="dicomweb",
             settings={"url": web.url, "token": "hush"},
+            encryption_key="key",
             enabled=True,
             actor="test",
         )
@@ -133,18 +140,68 @@ def test_a_secret_is_kept_for_the_same_address_only(database: Database, web: Web
                 name="Web",
                 kind="dicomweb",
                 settings={"url": url, "token": ""},
+                encryption_key="key",
                 enabled=True,
                 actor="test",
             )
-        tokens.append(changed.settings.model_dump()["token"])
+        opened = destinations.open_settings(changed, "key")
+        tokens.append(opened.model_dump()["token"])
     assert tokens == ["hush", ""]
+
+
+def test_a_secret_is_sealed_in_its_row_and_named_in_no_log(
+    database: Database,
+    archive: FakeArchive,
+    web: WebReceiver,
+    host: WorkerHost,
+    owner_url: str,
+) -> None:
+    archive.add(make_file(1))
+    forward_to_web(database, web.url, "hush")
+    arrive(database)
+    until(lambda: state(database) == "delivered")
+    with psycopg.connect(owner_url) as owner:
+        rows = owner.execute("SELECT d::text FROM destination d").fetchall()
+    with database.tenant_session("north") as session:
+        shown = repr(destinations.list_destinations(session))
+    assert "hush" not in f"{rows} {shown} {host.log.read_text()}"
+
+
+def test_a_secret_that_cannot_be_opened_keeps_the_study_waiting_and_says_why(
+    database: Database, archive: FakeArchive, web: WebReceiver, host: WorkerHost, owner_url: str
+) -> None:
+    archive.add(make_file(1))
+    destination_id = forward_to_web(database, web.url, "hush")
+    sealed = vault.seal("a lost key", "hush")
+    with psycopg.connect(owner_url) as owner:
+        owner.execute(
+            "UPDATE destination SET settings = settings || %s", [Jsonb({"token": sealed})]
+        )
+    arrive(database)
+    waiting = until(lambda: (d := delivery(database)) and d.last_error and d)
+    assert waiting.state == "waiting"
+    assert "secrets/encryption_key" in str(waiting.last_error)
+    with database.tenant_session("north") as session:
+        destinations.update_destination(
+            session,
+            destination_id,
+            name="Web",
+            kind="dicomweb",
+            settings={"url": web.url, "token": "hush"},
+            encryption_key="key",
+            enabled=True,
+            actor="test",
+        )
+    until(lambda: state(database) == "delivered")
 
 
 @pytest.mark.skipif(shutil.which("storescp") is None, reason="dcmtk is not installed")
 def test_dcmtk_receives_files_that_are_equal(
     database: Database, archive: FakeArchive, host: WorkerHost, tmp_path: Path
 ) -> None:
-    port = Receiver().port + 1
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     folder = tmp_path / "received"
     folder.mkdir()
     process = subprocess.Popen(["storescp", "-od", folder, "-aet", "PACS", str(port)])
@@ -175,11 +232,35 @@ def test_the_connection_test_names_what_is_wrong(receiver: Receiver, web: WebRec
     assert checks("dicomweb", url=web.url) == [("TCP", True), ("GET", True)]
 
 
+def test_a_peer_that_is_not_there_and_one_that_hangs_up_are_told_apart(
+    database: Database, archive: FakeArchive, host: WorkerHost
+) -> None:
+    archive.add(make_file(1))
+
+    def told(words: str) -> bool:
+        found = delivery(database)
+        return found is not None and found.last_error == words
+
+    def hang_up() -> None:
+        with suppress(OSError):
+            while True:
+                listener.accept()[0].close()
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        forward(database, port)
+        arrive(database)
+        until(lambda: told(f"PACS@127.0.0.1:{port} does not answer."))
+        listener.listen()
+        threading.Thread(target=hang_up, daemon=True).start()
+        until(lambda: told(f"PACS@127.0.0.1:{port} aborted the association."))
+        listener.shutdown(socket.SHUT_RDWR)
+
+
 def test_a_hanging_destination_does_not_stop_another(
     database: Database, archive: FakeArchive, receiver: Receiver, host: WorkerHost
 ) -> None:
-    import socket
-
     archive.add(make_file(1))
     forward(database, receiver.port)
     with socket.socket() as silent:  # takes the connection and never answers

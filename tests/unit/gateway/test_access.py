@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway import access
-from gateway.access import Action, Resource
+from gateway.access import Action, Resource, Verdict
 from gateway.errors import NotAllowed, NotFound
 from gateway.identity import Principal, Role, service_principal
 
@@ -56,5 +56,41 @@ def test_our_own_process_acting_for_a_tenant_cannot_reach_the_raw_archive() -> N
     assert access.permits(service_principal(None), Action.RAW_ARCHIVE)
 
 
-def test_every_action_has_a_rule() -> None:
+def test_every_action_has_a_rule_and_something_that_it_is_done_to() -> None:
     assert set(access.POLICY) == set(Action)
+    assert set(access.KINDS) == set(Action)
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("tenant", ["north", None])
+def test_a_route_that_nobody_knows_is_closed_to_everybody(role: Role, tenant: str | None) -> None:
+    principal = somebody(role, tenant)
+    assert access.verdict(principal, Action.UNKNOWN_ROUTE) is Verdict.NOT_ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("role", "tenant", "owner", "verdict"),
+    [
+        (Role.ADMIN, "north", "north", Verdict.ALLOWED),
+        (Role.ADMIN, "south", "north", Verdict.NOT_FOUND),
+        (Role.ADMIN, "south", None, Verdict.NOT_FOUND),
+        (Role.VIEWER, "north", "north", Verdict.NOT_ALLOWED),
+        (Role.VIEWER, "south", "north", Verdict.NOT_ALLOWED),
+        (Role.SYSTEM_ADMIN, None, "north", Verdict.ALLOWED),
+        (Role.SYSTEM_ADMIN, "south", "north", Verdict.NOT_FOUND),
+    ],
+)
+def test_the_verdict_is_of_the_role_the_action_and_the_owner(
+    role: Role, tenant: str | None, owner: str | None, verdict: Verdict
+) -> None:
+    principal, resource = somebody(role, tenant), Resource(owner)
+    assert access.verdict(principal, Action.CHANGE_ROUTING, resource) is verdict
+
+
+@pytest.mark.parametrize(
+    ("role", "may"),
+    [(Role.VIEWER, False), (Role.MEMBER, False), (Role.ADMIN, True), (Role.OWNER, True)],
+)
+def test_only_an_admin_lets_a_study_out_of_the_tenant(role: Role, may: bool) -> None:
+    assert access.permits(somebody(role), Action.SHARE_STUDY) is may
+    assert not access.owns(somebody(role, "south"), NORTH_STUDY)

@@ -6,7 +6,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.errors import InvalidInput, UnknownAETitle
+from gateway.certificates import Certificate
+from gateway.errors import CertificateRequired, InvalidInput, UnknownAETitle, UnknownCertificate
 from gateway.tenancy import CallingAE, Directory, ae_title
 
 DIRECTORY = Directory(
@@ -55,3 +56,43 @@ def test_a_query_needs_a_caller_that_is_listed_for_it() -> None:
 def test_what_is_no_ae_title(title: str) -> None:
     with pytest.raises(InvalidInput):
         ae_title(title)
+
+
+CT1 = Certificate("ab" * 32, "CN=ct1,O=South")
+SECURED = Directory(
+    called={"NORTH": "north", "SOUTH": "south"},
+    calling={"south": (CallingAE("CT1", ip_network("10.1.0.0/16"), may_query=True),)},
+    certificates={
+        ("south", "CT1"): frozenset({f"sha256:{CT1.fingerprint}"}),
+        ("north", "CT1"): frozenset({"subject:CN=ct1,O=South"}),
+    },
+    tls_only=frozenset({"south"}),
+)
+
+
+def test_by_tls_a_certificate_must_be_listed_for_the_calling_ae_title_of_this_tenant() -> None:
+    assert SECURED.tenant_of_store("SOUTH", "CT1", "10.1.2.3", CT1) == "south"
+    assert SECURED.tenant_of_query("SOUTH", "CT1", "10.1.2.3", CT1) == "south"
+    assert SECURED.tenant_of_store("NORTH", "CT1", "192.0.2.1", CT1) == "north"
+    for called, calling, shown in [
+        ("NORTH", "CT2", CT1),
+        ("SOUTH", "CT1", Certificate("cd" * 32, CT1.subject)),
+        ("NORTH", "CT1", Certificate(CT1.fingerprint, "CN=ct1,O=North")),
+    ]:
+        with pytest.raises(UnknownCertificate):
+            SECURED.tenant_of_store(called, calling, "10.1.2.3", shown)
+
+
+def test_a_certificate_does_not_stand_for_the_address_that_is_listed() -> None:
+    with pytest.raises(UnknownAETitle):
+        SECURED.tenant_of_store("SOUTH", "CT1", "10.2.2.3", CT1)
+    with pytest.raises(UnknownAETitle):
+        SECURED.tenant_of_query("SOUTH", "CT1", "10.2.2.3", CT1)
+
+
+def test_who_is_reached_by_tls_alone_refuses_everything_else() -> None:
+    with pytest.raises(CertificateRequired):
+        SECURED.tenant_of_store("SOUTH", "CT1", "10.1.2.3")
+    with pytest.raises(CertificateRequired):
+        SECURED.tenant_of_query("SOUTH", "CT1")
+    assert SECURED.tenant_of_store("NORTH", "CT9", "10.1.2.3") == "north"

@@ -22,7 +22,7 @@ class Directory:
         self.asked = 0
         self.refused: list[str] = []
 
-    def __call__(self, token: str) -> Principal:
+    def __call__(self, token: str, _chosen: str) -> Principal:
         self.asked += 1
         if token not in PEOPLE:
             raise NotAuthenticated
@@ -86,7 +86,7 @@ def test_an_expired_principal_is_nobody(principals: Principals) -> None:
 
 
 def test_a_revocation_during_the_question_is_not_forgotten() -> None:
-    def authenticate(token: str) -> Principal:
+    def authenticate(token: str, _chosen: str) -> Principal:
         principals.forget()
         asked.append(token)
         return PEOPLE["member"]
@@ -115,6 +115,9 @@ def test_a_revocation_during_the_question_is_not_forgotten() -> None:
         ("entered", 1, "/system", False),
         ("entered", 1, "/dicom-web/studies", True),
         ("admin", 1, "/system", True),
+        ("admin", 2, "/tools/find", True),
+        ("admin", 2, "/instances", False),
+        ("admin", 4, "/webdav/uploads/x", False),
         ("admin", 2, "/argonath/admit", False),
         ("admin", 2, "//argonath//admit", False),
         ("admin", 2, "/%61rgonath/admit", False),
@@ -134,14 +137,14 @@ def test_a_request_is_permitted_by_role_and_path(
     path: str,
     allowed: bool,
 ) -> None:
-    decide = RequestFilter(principals, directory.note)
+    decide = RequestFilter(principals, directory.note, lambda *_: None)
     assert decide(path, method=method, ip="10.0.0.1", headers=bearer(token)) is allowed
 
 
 def test_a_refused_write_of_somebody_known_is_noted(
     principals: Principals, directory: Directory
 ) -> None:
-    decide = RequestFilter(principals, directory.note)
+    decide = RequestFilter(principals, directory.note, lambda *_: None)
     decide("/dicom-web/studies", method=2, ip="10.0.0.1", headers=bearer("viewer"))
     decide("/dicom-web/studies", method=2, ip="10.0.0.1", headers=bearer("wrong"))
     decide("/system", method=1, ip="10.0.0.1", headers=bearer("viewer"))
@@ -151,7 +154,7 @@ def test_a_refused_write_of_somebody_known_is_noted(
 def test_the_next_request_of_a_thread_is_never_the_previous_principals(
     principals: Principals, directory: Directory
 ) -> None:
-    decide = RequestFilter(principals, directory.note)
+    decide = RequestFilter(principals, directory.note, lambda *_: None)
     decide("/dicom-web/studies", method=2, ip="10.0.0.1", headers=bearer("member"))
     decide("/dicom-web/studies", method=2, ip="10.0.0.1", headers={})
     request = decide.current()
@@ -160,10 +163,10 @@ def test_the_next_request_of_a_thread_is_never_the_previous_principals(
 
 
 def test_an_error_refuses(directory: Directory) -> None:
-    def broken(token: str) -> Principal:
+    def broken(token: str, _chosen: str) -> Principal:
         raise RuntimeError
 
-    decide = RequestFilter(Principals(broken, "internal"), directory.note)
+    decide = RequestFilter(Principals(broken, "internal"), directory.note, lambda *_: None)
     assert not decide("/dicom-web/studies", method=1, ip="", headers=bearer("member"))
 
 
@@ -171,3 +174,37 @@ def test_only_the_readiness_of_our_own_paths_is_public() -> None:
     assert is_private("/argonath/admit")
     assert not is_private("/argonath/ready")
     assert not is_private("/dicom-web/studies")
+
+
+def link_visitor(token: str) -> Principal:
+    if token != "visit":
+        raise NotAuthenticated
+    return Principal("link 1", Role.VIEWER, None, study_uid="1.2.1")
+
+
+@pytest.fixture
+def with_links(directory: Directory) -> Principals:
+    return Principals(directory, "internal", link_visitor)
+
+
+def test_the_cookie_of_a_link_makes_a_visitor_and_no_other_token_does(
+    with_links: Principals,
+) -> None:
+    visitor = with_links.of({"cookie": "argonath_link=visit"})
+    assert visitor is not None
+    assert visitor.study_uid == "1.2.1"
+    assert with_links.of({"cookie": "argonath_link=member"}) is None
+    assert with_links.of({"cookie": "argonath_link=internal"}) is None
+    assert with_links.of({"cookie": "argonath_session=visit"}) is None
+    assert with_links.of(bearer("visit")) is None
+
+
+def test_somebody_signed_in_stays_who_they_are_though_they_opened_a_link(
+    with_links: Principals,
+) -> None:
+    both = {"cookie": "argonath_session=member; argonath_link=visit"}
+    who, visitor = with_links.of(both), with_links.visitor(both)
+    assert who is not None
+    assert who.study_uid is None
+    assert visitor is not None
+    assert visitor.study_uid == "1.2.1"

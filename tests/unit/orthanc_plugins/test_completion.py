@@ -22,6 +22,7 @@ class World:
         self.database_is_up = True
         self.done: list[str] = []
         self.now = 0.0
+        self.owed: list[str] = []
         self.completion = Completion(
             self,  # type: ignore[arg-type]
             self,  # type: ignore[arg-type]
@@ -29,6 +30,8 @@ class World:
             stable_after_s=10,
             claim_expires_s=600,
             unlabelled=lambda _: None,
+            count_owed=lambda: self.done.extend(self.owed),
+            beat=lambda: None,
             clock=lambda: self.now,
         )
 
@@ -133,3 +136,9 @@ def test_a_claim_expires_unless_something_of_it_was_stored(world: World) -> None
     world.done, world.held, world.now = [], False, 100
     world.completion.step()
     assert world.done == ["expired"]
+
+
+def test_what_is_owed_is_counted_before_quiet_studies_are_asked_for(world: World) -> None:
+    world.owed = ["owed"]
+    world.completion.step()
+    assert world.done == ["owed", "stable 1.2 1 2 3 ['CT', 'SR']"]

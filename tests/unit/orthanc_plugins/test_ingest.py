@@ -1,22 +1,25 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway import audit, studies
+from gateway.dicom_tls.associations import Associations
 from gateway.errors import DatabaseUnavailable, ForeignStudy
 from gateway.identity import Principal, Role
 from gateway.studies import Arrival, orthanc_id
 from gateway.tenancy import CallingAE, Directory
 from orthanc_plugins.access import Request
 from orthanc_plugins.arrivals import Arrivals
-from orthanc_plugins.ingest import PROCEED, Ingest
-from orthanc_plugins.sdk import Origin, Received
+from orthanc_plugins.ingest import DESCRIBE, PROCEED, Ingest
+from orthanc_plugins.lifeline import Lifeline
 
 MEMBER = Request("/dicom-web/studies", Principal("m", Role.MEMBER, "north"))
 UIDS = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.2.1", "SOPInstanceUID": "1.2.1.1"}
+FIRST = ("RequestOrigin", "RemoteAet", "CalledAet", "RemoteIp", *UIDS, "PatientID")
 INSTANCE = orthanc_id("P1", "1.2", "1.2.1", "1.2.1.1")
 
 
@@ -32,13 +35,19 @@ class World:
         self.request: Request | None = None
         self.arrivals = Arrivals()
         self.answers: dict[str, Any] = {}
+        self.directory = Directory(
+            {"NORTH": "north", "SOUTH": "south"}, {"south": (CallingAE("MR1"),)}
+        )
+        self.descriptions = 0
         self.ingest = Ingest(
             self,  # type: ignore[arg-type]
             self,  # type: ignore[arg-type]
             self.arrivals,
-            lambda: Directory({"NORTH": "north", "SOUTH": "south"}, {"south": (CallingAE("MR1"),)}),
+            lambda: self.directory,
             lambda: self.request,
-            max_sequence_items=3,
+            Lifeline(Path("/nonexistent")),
+            Associations(Path("/nonexistent")),
+            claim_is_fresh_s=5,
             clock=lambda: self.now,
         )
         self.now = 100.0
@@ -83,13 +92,21 @@ class World:
     def c_store(self, called: str = "NORTH", calling: str = "CT1", **tags: str) -> int:
         body = {"RequestOrigin": "DicomProtocol", "CalledAet": called, "RemoteAet": calling}
         body |= {"RemoteIp": "10.0.0.7", "PatientID": "P1"} | UIDS | tags
-        assert self.ingest.admit(json.dumps(body).encode()) == PROCEED
+        assert self.ask(body) == PROCEED
         return self.ingest.c_store_status(Dicom())
 
     def stow(self, request: Request | None, origin: str = "Plugins") -> str:
         self.request = request
         body = {"RequestOrigin": origin, "PatientID": "P1"} | UIDS
-        return self.ingest.admit(json.dumps(body).encode())
+        return self.ask(body)
+
+    def ask(self, body: dict[str, str]) -> str:
+        """As Lua does: shortly first."""
+        answer = self.ingest.admit("\0".join(body.get(name, "") for name in FIRST).encode())
+        if answer == DESCRIBE:
+            self.descriptions += 1
+            answer = self.ingest.admit(json.dumps(body).encode())
+        return answer
 
 
 class Dicom:
@@ -171,11 +188,33 @@ def test_by_http_the_role_decides_and_a_tenant_is_needed(world: World) -> None:
     assert world.rows["1.2"]["tenant_id"] == "north"
 
 
-def test_the_study_is_receiving_and_labelled_before_the_answer(world: World) -> None:
+def test_the_study_is_counted_and_labelled_before_the_answer(world: World) -> None:
     world.c_store()
     world.ingest.stored(Dicom(), INSTANCE)
-    assert world.rows["1.2"]["state"] == "receiving"
+    assert world.arrivals.take_progress() == [("1.2", 1)]
     assert [c.split("/labels/")[1] for c in world.calls] == ["tenant-north"] * 2
+
+
+def test_a_claim_of_just_now_is_not_told_to_the_database_twice(world: World) -> None:
+    world.c_store()
+    sessions = world.sessions
+    world.ingest.stored(Dicom(), INSTANCE)
+    assert world.sessions == sessions
+
+
+def test_a_claim_that_took_long_to_store_is_receiving_before_the_answer(world: World) -> None:
+    world.c_store()
+    world.now += 5
+    world.ingest.stored(Dicom(), INSTANCE)
+    assert world.rows["1.2"]["state"] == "receiving"
+
+
+def test_a_claim_whose_study_was_deleted_meanwhile_is_made_again(world: World) -> None:
+    world.c_store()
+    del world.rows["1.2"]
+    world.arrivals.evict("1.2")
+    world.ingest.stored(Dicom(), INSTANCE)
+    assert world.rows["1.2"] == {"tenant_id": "north", "state": "receiving"}
 
 
 def test_a_second_instance_asks_neither_database_nor_orthanc(world: World) -> None:
@@ -218,7 +257,7 @@ def test_what_was_there_before_is_never_taken_out(world: World) -> None:
 def test_a_patient_id_that_lua_writes_differently_is_no_harm(world: World) -> None:
     world.c_store(PatientID="P1?")
     world.ingest.stored(Dicom("1.2"), INSTANCE)
-    assert world.rows["1.2"]["state"] == "receiving"
+    assert world.arrivals.take_progress() == [("1.2", 1)]
     assert not any(call.startswith("DELETE") for call in world.calls)
 
 
@@ -227,7 +266,7 @@ def test_the_output_of_a_job_belongs_to_the_owner_of_what_it_was_made_from(world
     world.answers["/instances/parent/study"] = {"MainDicomTags": {"StudyInstanceUID": "7.7"}}
     assert world.stow(None, "RestApi") == PROCEED
     world.ingest.stored(Dicom(AnonymizedFrom="parent"), INSTANCE)
-    assert world.rows["1.2"] == {"tenant_id": "south", "state": "receiving"}
+    assert world.rows["1.2"] == {"tenant_id": "south", "state": "claimed"}
 
 
 def test_the_output_of_a_job_without_an_owner_is_taken_out_again(world: World) -> None:
@@ -238,19 +277,73 @@ def test_the_output_of_a_job_without_an_owner_is_taken_out_again(world: World) -
     assert "1.2" not in world.rows
 
 
-def test_an_object_of_too_many_items_never_reaches_the_parser(world: World) -> None:
-    item = b"\xfe\xff\x00\xe0\x00\x00\x00\x00"
-    assert world.ingest.received(item * 3, Origin.REST_API) == (Received.KEEP_AS_IS, None)
-    assert world.ingest.received(item * 4, Origin.REST_API) == (Received.MODIFY, b"refused")
+def test_an_instance_of_a_study_that_is_arriving_is_asked_about_shortly(world: World) -> None:
+    world.c_store()
+    world.ingest.stored(Dicom(), INSTANCE)
+    before = world.descriptions
+    assert world.c_store(SOPInstanceUID="1.2.1.2") == 0
+    assert world.descriptions == before
+    world.ingest.stored(Dicom(), orthanc_id("P1", "1.2", "1.2.1", "1.2.1.2"))
+    assert world.arrivals.take_progress() == [("1.2", 2)]
 
 
-def test_an_error_in_the_check_of_an_object_refuses_it(world: World) -> None:
-    no_bytes: Any = None
-    answer = world.ingest.received(no_bytes, Origin.REST_API)
-    assert answer == (Received.MODIFY, b"refused")
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"called": "SOUTH", "calling": "MR1"},
+        {"called": "NOWHERE"},
+        {"SeriesInstanceUID": "abc"},
+        {"SOPInstanceUID": ""},
+        {"StudyInstanceUID": "1.2\0001.2.1"},
+        {"PatientID": "P1\0", "SOPInstanceUID": "x"},
+    ],
+)
+def test_the_short_question_lets_nothing_pass_that_the_whole_one_refuses(
+    world: World, sent: dict[str, str]
+) -> None:
+    world.c_store()
+    world.ingest.stored(Dicom(), INSTANCE)
+    assert world.c_store(**sent) != 0
+    assert world.records[-1].verdict == "denied"
 
 
-def test_what_was_parsed_before_is_not_counted(world: World) -> None:
-    no_bytes: Any = None
-    for origin in (Origin.DICOM_PROTOCOL, Origin.PLUGIN):
-        assert world.ingest.received(no_bytes, origin) == (Received.KEEP_AS_IS, None)
+def test_a_sender_that_was_taken_from_the_directory_does_not_pass_shortly(world: World) -> None:
+    world.c_store()
+    world.ingest.stored(Dicom(), INSTANCE)
+    world.directory = Directory({"NORTH": "north"}, {"north": (CallingAE("MR1"),)})
+    assert world.c_store(SOPInstanceUID="1.2.1.2") == 0x0124
+
+
+def test_a_role_that_was_lost_during_a_stow_is_not_let_pass_shortly(world: World) -> None:
+    world.stow(MEMBER)
+    world.ingest.stored(Dicom(), INSTANCE)
+    assert world.stow(Request("/x", Principal("m", Role.VIEWER, "north"))) != PROCEED
+
+
+def test_what_is_stored_while_the_database_is_away_reopens_its_study_later(world: World) -> None:
+    world.c_store()
+    world.ingest.stored(Dicom(), INSTANCE)
+    world.arrivals.take_progress()
+    world.c_store(SOPInstanceUID="1.2.1.2")
+    assert world.arrivals.close_if_idle("1.2")
+    world.rows["1.2"]["state"] = "stable"
+    world.database_is_up = False
+    world.ingest.stored(Dicom(), orthanc_id("P1", "1.2", "1.2.1", "1.2.1.2"))
+    with pytest.raises(DatabaseUnavailable):
+        world.ingest.count_owed()
+    assert world.rows["1.2"]["state"] == "stable"
+    world.database_is_up = True
+    world.ingest.count_owed()
+    assert world.rows["1.2"]["state"] == "receiving"
+    assert world.arrivals.is_open("1.2")
+
+
+def test_what_is_owed_for_a_study_that_has_another_owner_now_stops_nothing(world: World) -> None:
+    world.c_store()
+    world.database_is_up = False
+    world.ingest.stored(Dicom(), INSTANCE)
+    world.database_is_up = True
+    world.rows["1.2"]["tenant_id"] = "south"
+    world.ingest.count_owed()
+    world.ingest.count_owed()
+    assert world.rows["1.2"]["tenant_id"] == "south"

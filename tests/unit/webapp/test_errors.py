@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from gateway.errors import InvalidSettings
 from gateway.settings import Settings
 from webapp import create_app
-from webapp.auth import local
+from webapp.session import local
 
 HTML, JSON = {"Accept": "text/html"}, {"Accept": "application/json"}
 
@@ -25,7 +25,16 @@ def test_a_program_without_a_key_gets_401_with_a_challenge(client: FlaskClient) 
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="Argonath"'
     assert answer.json is not None
-    assert set(answer.json) == {"error", "message", "cure", "retry"}
+    assert set(answer.json) == {"error", "message", "cure", "retry", "correlation"}
+
+
+@pytest.mark.parametrize("told", ["", "f" * 31, "F" * 32, "x" * 32, "f" * 33])
+def test_an_error_has_the_id_that_nginx_gave_and_no_other(client: FlaskClient, told: str) -> None:
+    given = client.get("/metrics", headers=JSON | {"X-Request-ID": "f" * 32})
+    other = client.get("/metrics", headers=JSON | {"X-Request-ID": told})
+    assert given.get_json()["correlation"] == "f" * 32
+    assert len(other.get_json()["correlation"]) == 32
+    assert other.get_json()["correlation"] != told
 
 
 def test_an_unknown_page_is_404_as_a_page_or_as_json(client: FlaskClient) -> None:
@@ -79,6 +88,23 @@ def test_every_page_forbids_foreign_sources(client: FlaskClient) -> None:
     policy = client.get("/sign-in").headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'self'")
     assert "unsafe" not in policy
+
+
+def test_behind_tls_cookies_and_the_browser_keep_to_https(client: FlaskClient) -> None:
+    assert "Strict-Transport-Security" not in client.get("/sign-in").headers
+    client.application.config["SESSION_COOKIE_SECURE"] = True
+    answer = client.get("/sign-in", base_url="https://pacs.hospital.example")
+    assert answer.headers["Strict-Transport-Security"].startswith("max-age=")
+    cookie = answer.headers["Set-Cookie"]
+    assert "Secure" in cookie
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+
+
+def test_without_a_provider_there_is_no_way_to_sign_in_by_one(client: FlaskClient) -> None:
+    assert "Sign in with" not in client.get("/sign-in").text
+    assert client.get("/oidc/sign-in").status_code == 404
+    assert client.get("/oidc/callback?code=x&state=y").status_code == 404
 
 
 def test_the_portal_does_not_start_without_its_key() -> None:

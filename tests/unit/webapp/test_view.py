@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from webapp.view import age, dicom_date, person_name, plural
+from webapp.view import age, dicom_date, person_name, plural, sender
 
 
 @pytest.mark.parametrize(
@@ -18,13 +18,27 @@ from webapp.view import age, dicom_date, person_name, plural
         ("^John", "John"),
         ("", ""),
         ("^^^^", ""),
-        ("Yamada^Tarou=山田^太郎=やまだ^たろう", "Yamada, Tarou (山田, 太郎)"),
-        ("=山田^太郎", "山田, 太郎"),
+        ("Yamada^Tarou=山田^太郎=やまだ^たろう", "Yamada, Tarou (山田 太郎)"),
+        ("=山田^太郎", "山田 太郎"),
         ("<script>^x", "<script>, x"),
     ],
 )
 def test_a_person_name_reads_family_then_given(dicom: str, shown: str) -> None:
     assert person_name(dicom) == shown
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("C-STORE CT1 10.0.0.7", "CT1"),
+        ("C-STORE CT ROOM 1 10.0.0.7", "CT ROOM 1"),
+        ("STOW-RS OHIF in radiology 10.0.0.7", "OHIF in radiology"),
+        ("job", "job"),
+        ("", ""),
+    ],
+)
+def test_a_list_names_who_sent_without_protocol_and_address(source: str, shown: str) -> None:
+    assert sender(source) == shown
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,65 @@
+"""Routing's pages under /routing, and what they add to the portal's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flask import Blueprint, render_template
+
+from extensions.routing import ledger, overview
+from extensions.routing.portal import deliveries, destinations, rules  # noqa: F401  their pages
+from extensions.routing.portal.common import TONES, may_change, pages
+from gateway.db import Session
+from gateway.hookspecs import hookimpl
+from gateway.portal import Badge, Figure, Sample, StudySection
+
+
+@hookimpl
+def portal_blueprint() -> Blueprint:
+    """Every page, under /routing."""
+    return pages
+
+
+@hookimpl
+def study_badges(session: Session, study_uids: Sequence[str]) -> dict[str, list[Badge]]:
+    """Each study's deliveries, counted by state."""
+    return {
+        uid: [Badge(f"{number} {state}", TONES[state]) for state, number in counts.items()]
+        for uid, counts in overview.states_of_studies(session, study_uids).items()
+    }
+
+
+@hookimpl
+def study_section(session: Session, study_uid: str) -> StudySection:
+    """The study's deliveries with their progress."""
+    found = ledger.deliveries_of_study(session, study_uid)
+    html = render_template(
+        "routing/study_section.html",
+        deliveries=found,
+        refusals=overview.refusals_of(session, [delivery.delivery_id for delivery in found]),
+        tones=TONES,
+        may_change=may_change(),
+    )
+    return StudySection("Deliveries", html)
+
+
+@hookimpl
+def overview_figures(session: Session) -> list[Figure]:
+    """What is under way, and what needs an admin."""
+    counts = overview.count_states(session)
+    waiting, sending, failed = (counts.get(state, 0) for state in ("waiting", "sending", "failed"))
+    url = "/routing/deliveries?state="
+    return [
+        Figure("deliveries waiting", waiting, "plain", url + "waiting"),
+        Figure("deliveries sending", sending, "busy" if sending else "plain", url + "sending"),
+        Figure("deliveries failed", failed, "bad" if failed else "plain", url + "failed"),
+    ]
+
+
+@hookimpl
+def portal_metrics(session: Session) -> list[Sample]:
+    """Deliveries by state, over all tenants."""
+    return [
+        Sample("argonath_deliveries", "Deliveries by state.", number, {"state": state})
+        for state, number in overview.count_states(session).items()
+    ]

@@ -1,0 +1,113 @@
+"""Destinations: the list, the form, and the connection test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flask import flash, redirect, render_template, request
+from flask import session as cookie
+from flask.typing import ResponseReturnValue
+
+from extensions.routing import connection, destinations, forms
+from extensions.routing.portal.common import (
+    encryption_key,
+    may_change,
+    pages,
+    record_failure,
+    tenant_session,
+    who,
+)
+from gateway.access import Action
+from gateway.errors import Conflict, GatewayError, InvalidInput
+
+TEST_NEXT = "test-destination"
+
+
+@pages.get("/destinations")
+def show_destinations() -> str:
+    """Where studies can go."""
+    with tenant_session(Action.READ_ROUTING) as session:
+        found = destinations.list_destinations(session)
+    return render_template("routing/destinations.html", found=found, may_change=may_change())
+
+
+@pages.get("/destinations/new", defaults={"number": 0})
+@pages.get("/destinations/<int:number>")
+def show_destination(
+    number: int,
+    error: GatewayError | None = None,
+    checks: Sequence[connection.Check] | None = None,
+) -> ResponseReturnValue:
+    """The form of a destination, new or known."""
+    with tenant_session(Action.CHANGE_ROUTING) as session:
+        known = destinations.get_destination(session, number) if number else None
+    values: dict[str, object] = {"kind": "dimse", "port": 104, "calling_aet": "ARGONATH"}
+    if known:
+        values = {"kind": known.kind, "name": known.name, "enabled": known.enabled}
+        values |= known.settings.model_dump(exclude={"token", "password"})
+    if error and "name" in request.form:
+        values = dict(request.form)
+    page = render_template(
+        "routing/destination.html",
+        known=known,
+        values=values,
+        error=error,
+        checks=checks,
+        test_now=known is not None and cookie.pop(TEST_NEXT, 0) == number,
+    )
+    return page, error.http_status if error else 200
+
+
+@pages.post("/destinations/new", defaults={"number": 0})
+@pages.post("/destinations/<int:number>")
+def save_destination(number: int) -> ResponseReturnValue:
+    """Create or change; what is wrong is said above the form, which keeps what was typed."""
+    form = request.form
+    try:
+        with tenant_session(Action.CHANGE_ROUTING) as session:
+            kind = form.get("kind", "")
+            given = {"name": form.get("name", ""), "kind": kind, "encryption_key": encryption_key()}
+            settings, enabled = forms.settings_of(form, kind), form.get("enabled") == "yes"
+            if number:
+                saved = destinations.update_destination(
+                    session, number, **given, settings=settings, enabled=enabled, **who()
+                )
+            else:
+                saved = destinations.create_destination(
+                    session, **given, settings=settings, enabled=enabled, **who()
+                )
+    except (InvalidInput, Conflict) as error:
+        action = "change-destination" if number else "create-destination"
+        record_failure(action, f"destination {form.get('name', '')}", error.code)
+        return show_destination(number, error)
+    flash(f"{saved.name} is saved.")
+    if form.get("then") == "test":
+        cookie[TEST_NEXT] = saved.destination_id  # the page posts it: a link must not start one
+        return redirect(f"/routing/destinations/{saved.destination_id}", 303)
+    return redirect("/routing/destinations", 303)
+
+
+@pages.post("/destinations/<int:number>/test")
+def test_destination(number: int) -> ResponseReturnValue:
+    """Try to reach it: named checks, as a part of the page or (without htmx) the page."""
+    with tenant_session(Action.CHANGE_ROUTING) as session:
+        destination = destinations.get_destination(session, number)
+    opened = destinations.open_settings(destination, encryption_key())
+    checks = connection.test_connection(opened)
+    if failed := next((check for check in checks if not check.passed), None):
+        record_failure("test-destination", f"destination {destination.name}", failed.name)
+    if "HX-Request" in request.headers:
+        return render_template("routing/checks.html", checks=checks)
+    return show_destination(number, checks=checks)
+
+
+@pages.post("/destinations/<int:number>/delete")
+def delete_destination(number: int) -> ResponseReturnValue:
+    """Remove a destination that no rule uses."""
+    try:
+        with tenant_session(Action.CHANGE_ROUTING) as session:
+            destinations.delete_destination(session, number, **who())
+    except Conflict as error:
+        return show_destination(number, error)
+    flash("The destination is deleted.")
+    return redirect("/routing/destinations", 303)

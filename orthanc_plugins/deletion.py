@@ -1,0 +1,105 @@
+"""DELETE of a study over DICOMweb, which the DICOMweb plugin itself does not offer.
+
+nginx sends ``DELETE /dicom-web/studies/{uid}`` to a path of ours: a Python route on the plugin's
+own path would take its GET too. Whether the role may delete was decided by the request filter;
+whose the study is gets decided here. That its row goes, and its listeners hear of it, follows
+from Orthanc's own event.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from gateway import access, studies
+from gateway.access import Action, Resource
+from gateway.audit import Record, Verdict, append
+from gateway.db import Database
+from gateway.errors import GatewayError, NotAuthenticated, NotFound
+from orthanc_plugins.access import Request
+from orthanc_plugins.sdk import Orthanc, RestOutput
+
+log = logging.getLogger(__name__)
+
+
+class NotDeleted(GatewayError):
+    """The archive could not delete the study.
+
+    Some of it may be gone; delete it again, and look into the log of the archive if that fails too.
+    """
+
+    http_status = 500
+
+
+class Deletion:
+    """The REST callback that deletes one study."""
+
+    def __init__(
+        self, orthanc: Orthanc, database: Database, current: Callable[[], Request | None]
+    ) -> None:
+        self._orthanc = orthanc
+        self._database = database
+        self._current = current
+
+    def route(
+        self, output: RestOutput, _uri: str, method: str, groups: tuple[str, ...], **_: Any
+    ) -> None:
+        """204, or an error as JSON."""
+        if method != "DELETE":
+            output.SendMethodNotAllowed("DELETE")
+            return
+        try:
+            self._delete(groups[0])
+        except GatewayError as error:
+            output.SendHttpStatus(error.http_status, json.dumps(error.as_json()))
+        else:
+            output.SendHttpStatus(204, b"")
+
+    def _delete(self, uid: str) -> None:
+        request = self._current()
+        if request is None or request.principal is None:
+            raise NotAuthenticated
+        with self._database.system_session("owner of a study to delete") as session:
+            row = studies.find(session, uid)
+        owner = None if row is None else str(row["tenant_id"])
+        try:
+            access.require(request.principal, Action.DELETE_STUDY, Resource(owner, f"Study {uid}."))
+            held = self._held(uid)
+            if not held:
+                raise NotFound(f"Study {uid}.")
+        except GatewayError as refusal:
+            self._record(request, uid, request.principal.tenant_id, "denied", refusal.code)
+            raise
+        # First the record: nothing may be gone of which nobody knows who deleted it.
+        self._record(request, uid, owner, "allowed")
+        try:
+            for study in held:
+                self._orthanc.RestApiDelete(f"/studies/{study}")
+        except self._orthanc.OrthancException as error:
+            log.exception("study %s could not be deleted", uid)
+            self._record(request, uid, owner, "failed")
+            raise NotDeleted(f"Study {uid}.") from error
+
+    def _held(self, uid: str) -> list[str]:
+        """Orthanc ids of what is stored under the UID: several, where its PatientID differs."""
+        query = {"Level": "Study", "Query": {"StudyInstanceUID": uid}, "CaseSensitive": True}
+        held: list[str] = json.loads(self._orthanc.RestApiPost("/tools/find", json.dumps(query)))
+        return held
+
+    def _record(
+        self, request: Request, uid: str, tenant_id: str | None, verdict: Verdict, detail: str = ""
+    ) -> None:
+        assert request.principal is not None
+        record = Record(
+            request.principal.name,
+            Action.DELETE_STUDY,
+            f"study {uid}",
+            verdict,
+            tenant_id,
+            request.address,
+            detail,
+        )
+        with self._database.system_session("audit a deletion") as session:
+            append(session, record)

@@ -1,0 +1,76 @@
+"""What a person does in the portal with a browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import httpx
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.acceptance.conftest import RunningGateway
+
+
+def wait_for(browser: Chrome, condition: Callable[[Chrome], object], seconds: int = 30) -> None:
+    WebDriverWait(browser, seconds).until(condition)
+
+
+def text_of(browser: Chrome, selector: str = "body") -> str:
+    return browser.find_element(By.CSS_SELECTOR, selector).text
+
+
+def wait_for_text(browser: Chrome, text: str, seconds: int = 30) -> None:
+    """Until `text` stands somewhere on the page, which may be replaced while we look."""
+    wait_for(
+        browser,
+        lambda b: b.execute_script("return document.body.innerText.includes(arguments[0])", text),
+        seconds,
+    )
+
+
+def click(browser: Chrome, selector: str) -> None:
+    """Click what may be replaced by a live update in the same moment."""
+    wait_for(
+        browser,
+        lambda b: b.execute_script(
+            "const found = document.querySelector(arguments[0]); found?.click(); return !!found",
+            selector,
+        ),
+    )
+
+
+def fill(browser: Chrome, **fields: str) -> None:
+    """Type into fields by their ids."""
+    for name, value in fields.items():
+        field = browser.find_element(By.ID, name)
+        field.clear()
+        field.send_keys(value)
+
+
+def sign_in(browser: Chrome, gateway: RunningGateway, password: str = "", email: str = "") -> None:
+    browser.delete_all_cookies()
+    browser.get(gateway.url + "/sign-in")
+    fill(browser, email=email or gateway.admin_email, password=password or gateway.admin_password)
+    browser.find_element(By.CSS_SELECTOR, "button.primary").click()
+
+
+def enter(browser: Chrome, gateway: RunningGateway, tenant: str = "north") -> None:
+    """As the system admin, in a tenant."""
+    sign_in(browser, gateway)
+    wait_for(browser, lambda b: "/sign-in" not in b.current_url)
+    browser.get(gateway.url + "/enter")
+    browser.find_element(By.CSS_SELECTOR, f"button[aria-label='Enter {tenant}']").click()
+    wait_for(browser, lambda b: b.title.startswith("Overview"))
+
+
+def client_of(gateway: RunningGateway, email: str, password: str) -> httpx.Client:
+    """Somebody else, who is signed in too; answers are JSON where a person would see a page."""
+    client = httpx.Client(base_url=gateway.url, headers={"Accept": "application/json"})
+    form = client.get("/sign-in").text
+    token = re.search(r'name="csrf_token" value="([^"]+)"', form)
+    assert token is not None
+    filled = {"csrf_token": token[1], "email": email, "password": password}
+    assert client.post("/sign-in", data=filled).status_code == 303
+    return client

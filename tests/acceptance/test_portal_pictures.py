@@ -1,0 +1,355 @@
+"""Every page of the portal, filled, as people see it at 1280x800: it fits, and it complains of
+nothing. With ARGONATH_SCREENSHOTS naming a folder, a picture of each is kept there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import psycopg
+import pytest
+from PIL import Image
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from extensions.routing.destinations import create_destination
+from extensions.routing.rulebook import create_rule
+from gateway import identity, people, tenancy
+from gateway.db import Database
+from gateway.identity import Role, service_principal
+from tests.acceptance import hospital
+from tests.acceptance.browsing import click, enter, fill, sign_in, wait_for, wait_for_text
+from tests.acceptance.conftest import RunningGateway, free_port
+from tests.acceptance.test_forwarding import Receiver
+
+SHOTS = os.environ.get("ARGONATH_SCREENSHOTS")
+TENANT = "riverside"
+ADMIN = "anna.keller@riverside.example"
+MEMBERS = (
+    (ADMIN, Role.OWNER),
+    ("jonas.berg@riverside.example", Role.ADMIN),
+    ("mei.tanaka@riverside.example", Role.MEMBER),
+    ("luc.moreau@riverside.example", Role.VIEWER),
+)
+RULES = (
+    ("CT and MR to the main archive", "Main archive", [("Modality", "one of", "CT, MR")]),
+    (
+        "Chest films to teleradiology",
+        "Teleradiology",
+        [("Modality", "equals", "DX"), ("StudyDescription", "contains", "chest")],
+    ),
+    ("MR heads for research", "Research", [("StudyDescription", "matches pattern", "Head*")]),
+)
+
+
+@pytest.fixture(scope="module")
+def filled(
+    gateway: RunningGateway, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningGateway]:
+    """The gateway with a hospital at work."""
+    folder = tmp_path_factory.mktemp("hospital")
+    receiver = Receiver(folder, "")
+    receiver.start()
+    database = Database(
+        f"postgresql://argonath_app@/argonath?host={gateway.data}/run/postgresql", max_size=2
+    )
+    tenancy.create_tenant(database, TENANT, "Riverside Hospital", ["RIVERSIDE", "RIVERSIDE_CT"])
+    add_people(database, gateway.admin_password)
+    add_callers(database)
+    add_routing(database, gateway, receiver.port)
+    for exam in hospital.EXAMS:
+        files = hospital.write(exam, folder)
+        sent = gateway.storescu(*files, called="RIVERSIDE", calling=exam.station)
+        assert sent.returncode == 0, sent.stdout
+    gateway.wait_until(lambda: is_settled(database), 120)
+    spread_over_the_week(gateway)
+    yield gateway
+    database.close()
+    receiver.kill()
+
+
+def add_people(database: Database, password: str) -> None:
+    with database.system_session("test people") as session:
+        for email, role in MEMBERS:
+            people.add(session, service_principal(None), TENANT, email, password, role)
+        for label, key_role in (("OHIF in radiology", Role.MEMBER), ("Teaching file", Role.VIEWER)):
+            identity.create_api_key(session, TENANT, key_role, label=label)
+        old = identity.create_api_key(session, TENANT, Role.ADMIN, label="Old workstation")
+        identity.revoke_api_key(session, token=old)
+
+
+def add_callers(database: Database) -> None:
+    stations = sorted({exam.station for exam in hospital.EXAMS})
+    callers: list[tuple[object, ...]] = [
+        (TENANT, station, "127.0.0.0/8", False, None, None) for station in stations
+    ]
+    callers.append((TENANT, "WORKSTATION", None, True, "10.20.1.44", 11112))
+    with database.system_session("test callers") as session:
+        for caller in callers:
+            session.execute("INSERT INTO calling_ae_title VALUES (%s, %s, %s, %s, %s, %s)", caller)
+
+
+def add_routing(database: Database, gateway: RunningGateway, receiver_port: int) -> None:
+    addresses = {
+        "Main archive": (receiver_port, "RECEIVER"),
+        "Teleradiology": (free_port(), "TELERAD"),  # nobody listens there
+        "Research": (gateway.dicom_port, "SOUTH"),  # which refuses another tenant's studies
+    }
+    with database.tenant_session(TENANT) as session:
+        numbers = {
+            name: create_destination(
+                session,
+                name=name,
+                kind="dimse",
+                settings={"host": "127.0.0.1", "port": port, "called_aet": called},
+                actor=ADMIN,
+            ).destination_id
+            for name, (port, called) in addresses.items()
+        }
+        for name, destination, conditions in RULES:
+            create_rule(
+                session,
+                name=name,
+                conditions=[
+                    {"tag": tag, "operator": operator, "value": value}
+                    for tag, operator, value in conditions
+                ],
+                destination_id=numbers[destination],
+                actor=ADMIN,
+            )
+
+
+def is_settled(database: Database) -> bool:
+    """All studies complete; deliveries delivered, failed, or waiting for who does not answer."""
+    with database.tenant_session(TENANT) as session:
+        row = session.execute(
+            "SELECT (SELECT count(*) FROM study WHERE state = 'stable') AS stable, "
+            "(SELECT count(DISTINCT i.state) FROM delivery_instance i) AS states, "
+            "(SELECT count(*) FROM delivery_instance i JOIN delivery d USING (delivery_id) "
+            "WHERE i.state IN ('planned', 'sending') AND destination_name <> 'Teleradiology') AS n"
+        ).fetchone()
+    assert row is not None
+    return bool(row["stable"] == len(hospital.EXAMS) and row["states"] == 3 and row["n"] == 0)
+
+
+def spread_over_the_week(gateway: RunningGateway) -> None:
+    """As if the studies had arrived one after the other, not all just now."""
+    with psycopg.connect(
+        f"host={gateway.data}/run/postgresql user=argonath dbname=argonath"
+    ) as owner:
+        for age, exam in enumerate(reversed(hospital.EXAMS)):
+            owner.execute(
+                "UPDATE study SET first_received_at = first_received_at - interval '1 min' * %s "
+                "WHERE study_instance_uid = %s",
+                [3 * 2**age, exam.study_uid],
+            )
+
+
+@pytest.fixture
+def window(browser: Chrome) -> Chrome:
+    """A browser whose page area has 1280x800 pixels."""
+    metrics = {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    return browser
+
+
+def check(browser: Chrome, name: str, *, expect_errors: bool = False) -> None:
+    """The page fits, has a heading, and the browser complains of nothing; keep its picture."""
+    wait_for(browser, lambda b: b.find_elements(By.TAG_NAME, "h1"))
+    wait_for(
+        browser,
+        lambda b: b.execute_script(
+            "return [...document.images].every(i => i.complete || i.loading === 'lazy')"
+        ),
+    )
+    if SHOTS:
+        picture = Image.open(BytesIO(browser.get_screenshot_as_png())).convert("RGB")
+        picture.quantize(256).save(Path(SHOTS) / f"{name}.png", optimize=True)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 1280
+    lines = browser.get_log("browser")  # type: ignore[no-untyped-call]
+    said = [line["message"] for line in lines if line["level"] == "SEVERE"]
+    assert expect_errors or said == []
+
+
+TENANT_PAGES = {
+    "overview": "/",
+    "studies": "/studies",
+    "deliveries": "/routing/deliveries",
+    "destinations": "/routing/destinations",
+    "destination-new": "/routing/destinations/new",
+    "rules": "/routing/rules",
+    "rule-new": "/routing/rules/new",
+    "people": "/people",
+    "keys": "/keys",
+    "audit": "/audit",
+    "extensions": "/extensions",
+}
+SYSTEM_PAGES = {
+    "gateway": "/",
+    "tenants": "/tenants",
+    "tenant": f"/tenants/{TENANT}",
+    "everybody": "/people",
+    "enter": "/enter",
+    "audit-of-all": "/audit",
+}
+
+
+def as_admin(browser: Chrome, gateway: RunningGateway) -> None:
+    sign_in(browser, gateway, email=ADMIN)
+    wait_for_text(browser, "Overview")
+
+
+def test_the_pages_of_a_tenant(filled: RunningGateway, window: Chrome) -> None:
+    as_admin(window, filled)
+    for name, path in TENANT_PAGES.items():
+        window.get(filled.url + path)
+        check(window, name)
+
+
+def test_the_pages_of_the_system(filled: RunningGateway, window: Chrome) -> None:
+    sign_in(window, filled)
+    wait_for_text(window, "Gateway")
+    for name, path in SYSTEM_PAGES.items():
+        window.get(filled.url + path)
+        check(window, name)
+
+
+def open_study(browser: Chrome, gateway: RunningGateway, patient: str) -> None:
+    """Its page, with every thumbnail."""
+    exam = next(exam for exam in hospital.EXAMS if exam.patient.startswith(patient))
+    browser.get(f"{gateway.url}/studies/{exam.study_uid}")
+    wait_for(
+        browser,
+        lambda b: b.execute_script(
+            "return [...document.querySelectorAll('.picture img')].every(i => i.naturalWidth)"
+        ),
+    )
+
+
+def test_one_study(filled: RunningGateway, window: Chrome) -> None:
+    as_admin(window, filled)
+    open_study(window, filled, "Lindqvist")
+    check(window, "study")
+    open_study(window, filled, "Müller")
+    window.execute_script("scrollTo(0, document.body.scrollHeight)")
+    check(window, "study-trouble")
+
+
+def test_one_delivery_that_was_refused(filled: RunningGateway, window: Chrome) -> None:
+    as_admin(window, filled)
+    window.get(filled.url + "/routing/deliveries?state=failed")
+    click(window, "tbody th a")
+    wait_for_text(window, "Delivery to Research")
+    check(window, "delivery")
+
+
+def test_a_connection_that_fails(filled: RunningGateway, window: Chrome) -> None:
+    as_admin(window, filled)
+    window.get(filled.url + "/routing/destinations")
+    click(window, "button[aria-label='Test connection to Teleradiology']")
+    wait_for_text(window, "TCP connection to 127.0.0.1")
+    check(window, "destinations-test")
+    click(window, "button[aria-label='Test connection to Main archive']")
+    wait_for_text(window, "C-ECHO")
+    window.find_element(By.LINK_TEXT, "Main archive").click()
+    wait_for_text(window, "Delete destination")
+    click(window, "button[value=test]")
+    wait_for_text(window, "C-ECHO")
+    check(window, "destination")
+
+
+def test_a_rule_that_is_wrong(filled: RunningGateway, window: Chrome) -> None:
+    as_admin(window, filled)
+    window.get(filled.url + "/routing/rules/new")
+    fill(window, name="Trauma to the night shift")
+    for name, value in (("tag", "StudyDescripton"), ("value", "trauma")):
+        window.find_element(By.CSS_SELECTOR, f"#conditions [name={name}]").send_keys(value)
+    window.find_element(By.CSS_SELECTOR, "#destination option:last-child").click()
+    click(window, "form.body button.primary")
+    wait_for_text(window, "did you mean StudyDescription?")
+    check(window, "rule-error", expect_errors=True)
+
+
+def test_a_new_key(filled: RunningGateway, window: Chrome) -> None:
+    as_admin(window, filled)
+    window.get(filled.url + "/keys")
+    fill(window, label="Nightly export")
+    click(window, "form.body button.primary")
+    wait_for_text(window, "It is shown only now")
+    check(window, "key-new")
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("error-404", "/studies/1.2.3"), ("error-403", "/tenants")]
+)
+def test_an_error(filled: RunningGateway, window: Chrome, name: str, path: str) -> None:
+    as_admin(window, filled)
+    window.get(filled.url + path)
+    check(window, name, expect_errors=True)
+
+
+def test_signing_in(filled: RunningGateway, window: Chrome) -> None:
+    window.get(filled.url + "/sign-in")
+    check(window, "sign-in")
+    sign_in(window, filled, "wrong password")
+    wait_for_text(window, "E-mail or password is wrong.")
+    check(window, "sign-in-error", expect_errors=True)
+
+
+def test_in_the_dark(filled: RunningGateway, window: Chrome) -> None:
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    window.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    as_admin(window, filled)
+    for name in ("studies", "deliveries", "keys"):
+        window.get(filled.url + TENANT_PAGES[name])
+        check(window, f"{name}-dark")
+    open_study(window, filled, "Lindqvist")
+    check(window, "study-dark")
+
+
+def test_whatever_the_keyboard_reaches_shows_that_it_has_the_focus(
+    filled: RunningGateway, window: Chrome
+) -> None:
+    enter(window, filled, TENANT)
+    for path in ("/studies", "/routing/destinations", "/routing/rules/new", "/people"):
+        window.get(filled.url + path)
+        places = list(reached_by_keyboard(window))
+        assert len(places) > 10
+        assert [unmarked for unmarked in places if unmarked] == [], path
+
+
+def reached_by_keyboard(browser: Chrome, most: int = 150) -> Iterator[str]:
+    """What `FOCUS` says of each place to which Tab leads through the page."""
+    for _ in range(most):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        said = browser.execute_script(FOCUS)
+        if said is None:
+            return
+        yield str(said)
+    raise AssertionError("Tab does not come to an end")
+
+
+# The element with the focus, if no outline is drawn around it that differs from what is behind
+# (contrast 3 to 1, WCAG 2.2 criterion 2.4.13); '' if there is one; null when nothing has the focus.
+FOCUS = """
+const it = document.activeElement;
+if (it === document.body) return null;
+const channels = colour => colour.match(/[0-9.]+/g).map(Number);
+const light = colour => {
+  const [r, g, b] = channels(colour).slice(0, 3).map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+};
+const style = getComputedStyle(it);
+let behind = parseFloat(style.outlineOffset) < 0 ? it : it.parentElement;
+const clear = element => channels(getComputedStyle(element).backgroundColor)[3] === 0;
+while (clear(behind)) behind = behind.parentElement;
+const pair = [style.outlineColor, getComputedStyle(behind).backgroundColor].map(light);
+const drawn = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1;
+return drawn && Math.max(...pair) / Math.min(...pair) >= 3 ? "" : it.outerHTML.slice(0, 120);
+"""

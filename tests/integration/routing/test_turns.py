@@ -1,0 +1,128 @@
+"""Many deliveries and one destination: each has its turn, and none speaks for another."""
+
+from __future__ import annotations
+
+import pytest
+
+from extensions.routing import ledger, progress, rules
+from extensions.routing.ledger import Delivery
+from extensions.routing.progress import Outcome, Reference
+from gateway.db import Database
+from gateway.events import StudyStable, publish
+from tests.integration.routing.conftest import STUDY, FakeArchive, Receiver, make_file
+from tests.integration.routing.test_forwarding import forward
+from tests.integration.worker_host import WorkerHost, until
+
+UID = "1.2.3.4"
+
+
+@pytest.fixture
+def planned(database: Database) -> int:
+    """A delivery of one instance."""
+    destination_id = forward(database, 1)
+    with database.tenant_session("north") as session:
+        delivery_id, _ = progress.plan(
+            session,
+            study_instance_uid=STUDY,
+            destination_id=destination_id,
+            rule_name="CT to PACS",
+            verdict=rules.Verdict(True, ()),
+            instances=[Reference(UID, "1.2.3", "1.2.840.10008.5.1.4.1.1.2")],
+        )
+    return delivery_id
+
+
+def begin(database: Database, delivery_id: int) -> Delivery:
+    """What a run knows that begins now."""
+    with database.tenant_session("north") as session:
+        progress.begin(session, delivery_id)
+        return ledger.get_delivery(session, delivery_id)
+
+
+def instance(database: Database, delivery_id: int) -> ledger.Instance:
+    with database.tenant_session("north") as session:
+        return ledger.instances_of(session, delivery_id)[0]
+
+
+def test_deliveries_to_one_destination_follow_each_other_without_a_pause(
+    database: Database, archive: FakeArchive, receiver: Receiver, host: WorkerHost
+) -> None:
+    archive.add(*(make_file(n) for n in range(20)))
+    forward(database, receiver.port)
+    with database.tenant_session("north") as session:
+        for number in range(8):
+            publish(session, "north", StudyStable(f"1.2.{number}", 1))
+
+    def delivered() -> int:
+        with database.tenant_session("north") as session:
+            return len(ledger.list_deliveries(session, state="delivered"))
+
+    until(lambda: delivered() == 8, 25)  # a turn that nobody announces comes after 30 s
+    assert set(receiver.received.values()) == {8}
+
+
+def test_a_run_that_was_taken_over_sends_nothing_more(database: Database, planned: int) -> None:
+    first = begin(database, planned)
+    second = begin(database, planned)
+    with database.tenant_session("north") as session:
+        assert not progress.sending(session, first, UID)
+        assert progress.sending(session, second, UID)
+        progress.wait(session, first, error="late")
+    assert instance(database, planned).state == "sending", "the second run's word stands"
+
+
+def test_an_acknowledgement_counts_whoever_brings_it_and_for_ever(
+    database: Database, planned: int
+) -> None:
+    begin(database, planned)
+    begin(database, planned)
+    with database.tenant_session("north") as session:
+        progress.record(session, planned, Outcome(UID, True, False, "0x0000"))
+        progress.record(session, planned, Outcome(UID, False, True, "0xC000", "It cannot."))
+        progress.fail_all(session, planned, "The study was deleted here.")
+    assert instance(database, planned).state == "delivered"
+
+
+def test_what_waits_for_its_study_to_be_deleted_is_not_sent(
+    database: Database, planned: int
+) -> None:
+    run = begin(database, planned)
+    with database.tenant_session("north") as session:
+        progress.fail_all(session, planned, progress.STUDY_DELETED)
+        assert not progress.sending(session, run, UID)
+
+
+def test_being_unreachable_is_no_attempt_at_an_instance(database: Database, planned: int) -> None:
+    for _ in range(3):
+        run = begin(database, planned)
+        with database.tenant_session("north") as session:
+            assert progress.sending(session, run, UID)
+            progress.wait(session, run, error="It does not answer.", delay_s=1)
+    assert instance(database, planned).attempts == 0
+    with database.tenant_session("north") as session:
+        progress.record(session, planned, Outcome(UID, False, False, "0xA700"))
+    assert instance(database, planned).attempts == 1
+
+
+def test_odd_bytes_in_a_destinations_own_words_are_left_out(
+    database: Database, planned: int
+) -> None:
+    with database.tenant_session("north") as session:
+        progress.record(session, planned, Outcome(UID, False, True, "0xC000", "bad\0 tag"))
+    assert instance(database, planned).cause == "bad tag"
+
+
+def test_the_pause_grows_from_the_last_time_that_it_answered(
+    database: Database, planned: int
+) -> None:
+    with database.tenant_session("north") as session:
+        destination_id = ledger.get_delivery(session, planned).destination_id
+        assert destination_id is not None
+        pauses = [
+            progress.unreachable(session, destination_id, error="x", first_s=1) for _ in range(3)
+        ]
+        progress.reached(session, destination_id, planned)
+        again = progress.unreachable(session, destination_id, error="x", first_s=1)
+    assert pauses == sorted(pauses)
+    assert pauses[2] >= 3.2
+    assert again <= 1.2

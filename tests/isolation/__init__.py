@@ -1,0 +1,1 @@
+"""Whether one tenant can see, change or notice anything of another."""

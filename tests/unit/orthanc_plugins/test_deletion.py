@@ -1,0 +1,119 @@
+"""Deletion of a study: nothing goes without a record, and what fails says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import pytest
+
+from gateway.audit import Record
+from gateway.db import Database
+from gateway.identity import Principal, Role
+from orthanc_plugins import deletion
+from orthanc_plugins.access import Request
+from orthanc_plugins.sdk import Orthanc
+
+UID = "1.2.3"
+Row = dict[str, str] | None
+
+
+class Archive:
+    """Holds two studies under the UID, as when its PatientID differs, and notes what happens."""
+
+    OrthancException = ValueError
+
+    def __init__(self, happened: list[str]) -> None:
+        self.happened = happened
+        self.breaks = False
+
+    def RestApiPost(self, uri: str, body: str) -> bytes:
+        assert json.loads(body)["Query"] == {"StudyInstanceUID": UID}
+        return b'["first", "second"]'
+
+    def RestApiDelete(self, uri: str) -> None:
+        if self.breaks:
+            raise ValueError
+        self.happened.append(f"DELETE {uri}")
+
+
+class Rows:
+    """A database with the study of `owner`."""
+
+    def __init__(self, happened: list[str], owner: str | None) -> None:
+        self.happened = happened  # also the records of the audit, in their order
+        self.owner = owner
+
+    @contextmanager
+    def system_session(self, _reason: str) -> Iterator[Rows]:
+        yield self
+
+    def execute(self, _statement: str, _values: list[Any]) -> Rows:
+        return self
+
+    def fetchone(self) -> Row:
+        return None if self.owner is None else {"tenant_id": self.owner}
+
+
+class Output:
+    """Takes the answer."""
+
+    status = 0
+
+    def SendHttpStatus(self, status: int, _body: bytes | str) -> None:
+        self.status = status
+
+    def SendMethodNotAllowed(self, _allowed: str) -> None:
+        self.status = 405
+
+
+@pytest.fixture(autouse=True)
+def records_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def append(rows: Rows, record: Record) -> None:
+        rows.happened.append(f"audit {record.action} {record.verdict}")
+
+    monkeypatch.setattr(deletion, "append", append)
+
+
+def delete(
+    happened: list[str], *, owner: str | None, role: Role = Role.ADMIN, breaks: bool = False
+) -> int:
+    """The status that the tenant north's `role` gets."""
+    archive = Archive(happened)
+    archive.breaks = breaks
+    who = Request(f"/deletions/studies/{UID}", Principal("p", role, "north"))
+    database = cast("Database", Rows(happened, owner))
+    output = Output()
+    route = deletion.Deletion(cast("Orthanc", archive), database, lambda: who).route
+    route(cast("Any", output), who.path, "DELETE", (UID,))
+    return output.status
+
+
+def test_the_record_stands_before_anything_is_gone() -> None:
+    happened: list[str] = []
+    assert delete(happened, owner="north") == 204
+    assert happened == [
+        "audit delete-study allowed",
+        "DELETE /studies/first",
+        "DELETE /studies/second",
+    ]
+
+
+def test_a_deletion_that_fails_is_recorded_as_failed() -> None:
+    happened: list[str] = []
+    assert delete(happened, owner="north", breaks=True) == 500
+    assert happened == ["audit delete-study allowed", "audit delete-study failed"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "role", "status"),
+    [("south", Role.OWNER, 404), (None, Role.OWNER, 404), ("north", Role.MEMBER, 403)],
+)
+def test_what_one_may_not_delete_stays_and_the_attempt_is_recorded(
+    owner: str | None, role: Role, status: int
+) -> None:
+    happened: list[str] = []
+    assert delete(happened, owner=owner, role=role) == status
+    assert happened == ["audit delete-study denied"]
