@@ -76,13 +76,18 @@ def status(settings: Settings, options: Namespace) -> int:
     print(f"Gateway: {report['status']}, {settings.url}")
     for part, state in report["parts"].items():
         print(f"  {part:<12}{state}")
+    print(f"Look-ups in the archive: {report['archive_index']}")
     return 0 if report["status"] == "ready" else 1
 
 
 def _health(settings: Settings) -> dict[str, Any]:
     """`{"status": ..., "parts": {name: state}}`, by the socket that is this gateway's alone."""
     path = settings.data / "run/portal.sock"
-    silent = {"status": "not ready", "parts": {"portal": "does not answer"}}
+    silent = {
+        "status": "not ready",
+        "parts": {"portal": "does not answer"},
+        "archive_index": "unknown",
+    }
     if not _answers(path):  # asked first: httpcore leaves a socket open that it could not connect
         return silent if _supervised(settings) else {"status": "not running", "parts": {}}
     try:
@@ -96,7 +101,15 @@ def _health(settings: Settings) -> dict[str, Any]:
             if port and probe.connect_ex(("127.0.0.1", port)):
                 report |= {"status": "not ready"}
                 report["parts"] |= {part: "does not answer"}
-    return report
+    return report | {"archive_index": _archive_index(settings)}
+
+
+def _archive_index(settings: Settings) -> str:
+    """What the node found at its start (orthanc_plugins/index_statistics.py)."""
+    try:
+        return (settings.data / "run/archive-index").read_text().strip()
+    except OSError:
+        return "unknown"
 
 
 def migrate_database(settings: Settings, _options: Namespace) -> None:

@@ -6,6 +6,7 @@ dcmtk is called by its full path: pynetdicom installs tools of the same names.
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -157,10 +159,11 @@ def study_uid_of(file: Path) -> str:
 
 
 def free_port() -> int:
-    """A TCP port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that is free, and that no outgoing connection takes before it is listened on."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(10240, 20000)))
+            return int(probe.getsockname()[1])
 
 
 def make_gateway[G: RunningGateway](

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -107,3 +108,9 @@ def read(entry: Path) -> str:
         return entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
         return ""  # it has ended meanwhile
+
+
+def test_the_status_says_that_look_ups_do_not_grow_with_the_archive(
+    gateway: RunningGateway,
+) -> None:
+    assert json.loads(gateway.argonath("status", "--json"))["archive_index"] == "flat"

@@ -232,6 +232,7 @@ def test_without_the_provider_nobody_is_let_in_and_who_is_known_works_on(
     assert gateway.get("/dicom-web/studies", known).status_code == 200
     assert gateway.get("/dicom-web/studies", key).status_code == 200
     hospital.provider.start(gateway.url)
+    time.sleep(PAUSE_S + 1)  # nor after it was asked in vain
 
 
 def test_an_invitation_is_accepted_by_signing_in_at_the_provider(

@@ -193,7 +193,8 @@ class Client:
         self._port = world.gateway.http_port
         self._secrets = re.compile("|".join(map(re.escape, world.secrets)).encode())
         asked = [name for study in world.studies.values() for name in study.identifiers]
-        self._asked = [*asked, "tenant-north"]  # the label in paths of Orthanc's own REST
+        # The label in paths of Orthanc's own REST, and the AE title that attacks by DIMSE pretend.
+        self._asked = [*asked, "tenant-north", "NORTHCT9"]
         self._local = threading.local()
         self._opened: list[http.client.HTTPConnection] = []
 
