@@ -6,19 +6,42 @@ import re
 from collections.abc import Callable
 
 import httpx
+from selenium.common.exceptions import (
+    JavascriptException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.acceptance.conftest import RunningGateway
 
+# What a live update, or the next page, makes of an element that was found just now.
+_REPLACED = (NoSuchElementException, StaleElementReferenceException, JavascriptException)
+
 
 def wait_for(browser: Chrome, condition: Callable[[Chrome], object], seconds: int = 30) -> None:
-    WebDriverWait(browser, seconds).until(condition)
+    WebDriverWait(browser, seconds, ignored_exceptions=_REPLACED).until(condition)
 
 
 def text_of(browser: Chrome, selector: str = "body") -> str:
-    return browser.find_element(By.CSS_SELECTOR, selector).text
+    """What stands there, read in one step: a live update cannot come in between."""
+    return str(
+        browser.execute_script("return document.querySelector(arguments[0]).innerText", selector)
+    )
+
+
+def click_link(browser: Chrome, text: str) -> None:
+    """Click the link of this text, which may be replaced by a live update in the same moment."""
+    wait_for(
+        browser,
+        lambda b: b.execute_script(
+            "const link = [...document.links].find(a => a.innerText.trim() === arguments[0]);"
+            "link?.click(); return !!link",
+            text,
+        ),
+    )
 
 
 def wait_for_text(browser: Chrome, text: str, seconds: int = 30) -> None:

@@ -10,7 +10,15 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
-from tests.acceptance.browsing import click, enter, fill, text_of, wait_for, wait_for_text
+from tests.acceptance.browsing import (
+    click,
+    click_link,
+    enter,
+    fill,
+    text_of,
+    wait_for,
+    wait_for_text,
+)
 from tests.acceptance.conftest import RunningGateway, make_gateway
 from tests.acceptance.test_forwarding import Receiver
 
@@ -117,7 +125,7 @@ def test_a_study_that_is_refused_says_with_which_status_and_release_tries_again(
     assert "2 refused: 0x0124" in text_of(browser, "#deliveries")
     assert "to South: 0 of 2" in text_of(browser, "section[aria-labelledby=audit]")
     click(browser, "#deliveries tr:has(.bad) button")
-    browser.find_element(By.LINK_TEXT, "South").click()
+    click_link(browser, "South")
     # Attempts of each instance: it was sent, and refused, once more.
     wait_for(browser, lambda b: "2" in text_of(b, "section[aria-labelledby=instances] td.number"))
 
