@@ -374,8 +374,8 @@ class Ingest:
 
     def _refused(self, error: GatewayError, question: Question | None, resource: str) -> None:
         """Log and audit a refusal, for the tenant that sent; the owner's name is not told."""
-        if question is not None and question.study_uid:
-            resource = f"study {question.study_uid[:64]}"
+        if question is not None and is_uid(question.study_uid):
+            resource = f"study {question.study_uid}"
         log.warning("refused %s: %s %s", resource, error.code, error.detail)
         if self._clock() - self._database_failed_at < _PAUSE_AFTER_FAILURE_S:
             return

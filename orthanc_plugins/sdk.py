@@ -17,6 +17,19 @@ class Method(IntEnum):
     DELETE = 4
 
 
+class Origin(IntEnum):
+    """orthanc.InstanceOrigin."""
+
+    DICOM_PROTOCOL = 2
+
+
+class Received(IntEnum):
+    """orthanc.ReceivedInstanceAction."""
+
+    KEEP_AS_IS = 1
+    MODIFY = 2
+
+
 class RestOutput(Protocol):
     """The answer of a REST callback."""
 
@@ -61,6 +74,9 @@ class Orthanc(Protocol):
     def RegisterIncomingHttpRequestFilter(self, callback: Callable[..., bool]) -> None: ...
     def RegisterOnStoredInstanceCallback(
         self, callback: Callable[[DicomInstance, str], None]
+    ) -> None: ...
+    def RegisterReceivedInstanceCallback(
+        self, callback: Callable[[bytes, int], tuple[int, bytes | None]]
     ) -> None: ...
     def RegisterIncomingCStoreInstanceFilter(
         self, callback: Callable[[DicomInstance], int]

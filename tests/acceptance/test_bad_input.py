@@ -84,16 +84,18 @@ def test_what_is_stored_in_part_is_answered_so(gateway: RunningGateway) -> None:
 
 
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID"])
-def test_a_file_without_a_uid_is_refused_by_c_store_and_the_log_names_what_is_missing(
+def test_a_file_without_a_uid_is_refused_by_c_store_with_its_status_and_audited(
     gateway: RunningGateway, tmp_path: Path, keyword: str
 ) -> None:
-    """Orthanc 1.12.7 refuses it before any hook that knows the sender: nothing can be audited."""
+    last = last_record(gateway)
     file = tmp_path / "no-uid.dcm"
     file.write_bytes(phantom(f"dimse {keyword}", **{keyword: ""}))
     sent = gateway.storescu(file)
-    assert "Received Store Response (Refused: OutOfResources)" in sent.stderr
-    log = (gateway.data / "log/orthanc.log").read_text()
-    assert f"Store has failed because required tags ({keyword}) are missing" in log
+    # PS3.4 table B.2-1: the data set does not match the SOP class.
+    assert "Received Store Response (Error: DataSetDoesNotMatchSOPClass)" in sent.stderr
+    (record,) = decisions(gateway, after=last)
+    assert (record["tenant_id"], record["actor"], record["verdict"]) == ("north", "CT1", "denied")
+    assert record["detail"] == "UnusableObject A UID is missing or is none."
 
 
 def test_an_unknown_ae_title_gets_its_status_and_an_audit_record(

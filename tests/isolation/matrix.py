@@ -25,8 +25,9 @@ CALLERS = (
 )  # fmt: skip
 # What differs from answer to answer and tells nothing.
 _VOLATILE = frozenset({"date", "x-request-id", "content-length", "connection", "keep-alive"})
-# Pages that list what the caller itself has asked for, so that its own words come back.
-ECHOES = frozenset({"/audit", "/audit/export"})
+# Pages that list what the caller itself has asked for, so that its own words come back; of a study,
+# too: a series of another's that was asked for as one of its own stands in its audit.
+ECHOES = frozenset({"/audit", "/audit/export", "/studies/{uid}"})
 FORM = urlencode(
     {
         "role": "viewer", "enabled": "yes", "disabled": "yes", "ae_title": "MATRIX",
