@@ -199,15 +199,6 @@ class DestinationUnavailable(GatewayError):
     permanent = False
 
 
-class DestinationRefused(GatewayError):
-    """The destination refused an instance.
-
-    See the status that it gave; correct the destination or the data, then release the delivery.
-    """
-
-    http_status = 502
-
-
 class SecretUnreadable(GatewayError):
     """A stored password or token cannot be opened.
 

@@ -50,6 +50,13 @@ def settings(settings: Settings, own_redis: OwnRedis) -> Settings:
     return replace(settings, redis_url=f"unix://{own_redis.socket}")
 
 
+def send_some_of_200(database: Database, archive: FakeArchive, receiver: Receiver) -> None:
+    archive.add(*(make_file(n) for n in range(200)))
+    forward(database, receiver.port)
+    arrive(database)
+    until(lambda: len(receiver.received) > 20)
+
+
 def test_redis_is_killed_and_comes_back_empty(
     database: Database,
     archive: FakeArchive,
@@ -57,10 +64,7 @@ def test_redis_is_killed_and_comes_back_empty(
     host: WorkerHost,
     own_redis: OwnRedis,
 ) -> None:
-    archive.add(*(make_file(n) for n in range(200)))
-    forward(database, receiver.port)
-    arrive(database)
-    until(lambda: len(receiver.received) > 20)
+    send_some_of_200(database, archive, receiver)
     own_redis.kill()
     time.sleep(2)
     own_redis.start()
@@ -95,10 +99,7 @@ def test_the_database_drops_every_connection(
     host: WorkerHost,
     owner_url: str,
 ) -> None:
-    archive.add(*(make_file(n) for n in range(200)))
-    forward(database, receiver.port)
-    arrive(database)
-    until(lambda: len(receiver.received) > 20)
+    send_some_of_200(database, archive, receiver)
     with psycopg.connect(owner_url, autocommit=True) as connection:
         for _ in range(3):
             connection.execute(

@@ -95,6 +95,23 @@ def forward_to_web(database: Database, url: str, token: str) -> int:
     return destination.destination_id
 
 
+def save_web(
+    database: Database, destination_id: int, url: str, token: str
+) -> destinations.Destination:
+    """As the form saves it; without a token the one that is kept stays."""
+    with database.tenant_session("north") as session:
+        return destinations.update_destination(
+            session,
+            destination_id,
+            name="Web",
+            kind="dicomweb",
+            settings={"url": url, "token": token},
+            encryption_key="key",
+            enabled=True,
+            actor="test",
+        )
+
+
 def test_a_study_arrives_by_stow_once_over_one_connection(
     database: Database, archive: FakeArchive, web: WebReceiver, host: WorkerHost
 ) -> None:
@@ -115,17 +132,7 @@ def test_a_wrong_token_keeps_the_study_waiting_until_it_is_right(
     arrive(database)
     waiting = until(lambda: (d := delivery(database)) and d.last_error and d)
     assert "401" in str(waiting.last_error)
-    with database.tenant_session("north") as session:
-        destinations.update_destination(
-            session,
-            destination_id,
-            name="Web",
-            kind="dicomweb",
-            settings={"url": web.url, "token": "hush"},
-            encryption_key="key",
-            enabled=True,
-            actor="test",
-        )
+    save_web(database, destination_id, web.url, "hush")
     until(lambda: state(database) == "delivered")
 
 
@@ -133,17 +140,7 @@ def test_a_secret_is_kept_for_the_same_address_only(database: Database, web: Web
     destination_id = forward_to_web(database, web.url, "hush")
     tokens = []
     for url in (web.url, "https://elsewhere.example/dicom-web"):
-        with database.tenant_session("north") as session:
-            changed = destinations.update_destination(
-                session,
-                destination_id,
-                name="Web",
-                kind="dicomweb",
-                settings={"url": url, "token": ""},
-                encryption_key="key",
-                enabled=True,
-                actor="test",
-            )
+        changed = save_web(database, destination_id, url, "")
         opened = destinations.open_settings(changed, "key")
         tokens.append(opened.model_dump()["token"])
     assert tokens == ["hush", ""]
@@ -181,17 +178,7 @@ def test_a_secret_that_cannot_be_opened_keeps_the_study_waiting_and_says_why(
     waiting = until(lambda: (d := delivery(database)) and d.last_error and d)
     assert waiting.state == "waiting"
     assert "secrets/encryption_key" in str(waiting.last_error)
-    with database.tenant_session("north") as session:
-        destinations.update_destination(
-            session,
-            destination_id,
-            name="Web",
-            kind="dicomweb",
-            settings={"url": web.url, "token": "hush"},
-            encryption_key="key",
-            enabled=True,
-            actor="test",
-        )
+    save_web(database, destination_id, web.url, "hush")
     until(lambda: state(database) == "delivered")
 
 

@@ -6,8 +6,6 @@ import base64
 import gzip
 import hashlib
 import tarfile
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
@@ -15,17 +13,12 @@ from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[3] / "docker/fetch-npm"
+from tests.scripts import load
 
 
 @pytest.fixture
 def fetch() -> ModuleType:
-    loader = SourceFileLoader("fetch_npm", str(SCRIPT))
-    spec = spec_from_loader("fetch_npm", loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+    return load("docker/fetch-npm")
 
 
 def archive(**files: str) -> bytes:

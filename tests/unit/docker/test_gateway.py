@@ -5,25 +5,17 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[3] / "docker/start/gateway"
+from tests.scripts import load
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    """The script as a module: it has no ending by which Python would know it."""
-    loader = SourceFileLoader("start_gateway", str(SCRIPT))
-    spec = spec_from_loader("start_gateway", loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+    return load("docker/start/gateway")
 
 
 @pytest.fixture

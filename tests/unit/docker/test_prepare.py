@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from tests.certificates import Authority, Pair
-
-SCRIPT = Path(__file__).resolve().parents[3] / "docker/start/prepare"
+from tests.scripts import load
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    """The script as a module: it has no ending by which Python would know it."""
-    loader = SourceFileLoader("start_prepare", str(SCRIPT))
-    spec = spec_from_loader("start_prepare", loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+    return load("docker/start/prepare")
 
 
 @pytest.fixture(scope="module")
