@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from flask import Blueprint
 
+    from gateway.actions import Action
     from gateway.context import TaskContext
     from gateway.db import Session
     from gateway.events import StudyDeleted, StudyStable
@@ -25,7 +26,16 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
-class WorkerHooks:
+class ActionHooks:
+    """Called once at the start, by the worker host and by the portal."""
+
+    @hookspec
+    def rule_actions(self) -> Sequence[Action]:
+        """What rules can do by this extension; the same list in both hosts."""
+        raise NotImplementedError
+
+
+class WorkerHooks(ActionHooks):
     """Called by the worker host, in a job that is tried again when it raises."""
 
     @hookspec
@@ -37,7 +47,7 @@ class WorkerHooks:
         """A study has left the archive."""
 
 
-class PortalHooks:
+class PortalHooks(ActionHooks):
     """Called by the portal: the first once at its start, the others while it makes a page."""
 
     @hookspec

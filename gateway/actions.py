@@ -1,0 +1,128 @@
+"""What a rule can do with a study: the actions that routing runs and that extensions add to.
+
+Of two kinds. A *transform* changes the copies that the actions after it send; the archive keeps
+what was received. An *effect* does something once for what the rule has caught. An extension adds
+its own by the hook `rule_actions`, in its worker.py (where they run) and in its portal.py (where
+rules are checked); both return the same list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from gateway.errors import BrokenExtension, GatewayError, InvalidInput
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from gateway.context import TaskContext
+
+
+class NeedsPerson(GatewayError):
+    """The study waits for a person's decision.
+
+    Look at the reason on the study's page; release it there, or discard it.
+    """
+
+    http_status = 409
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of a rule: an action by its name, and its settings as JSON."""
+
+    action: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What names an instance in the archive."""
+
+    sop_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a rule has caught: instances of one study, and the transforms of the lines before."""
+
+    study_instance_uid: str
+    instances: tuple[Reference, ...]
+    rule_name: str
+    reason: Sequence[Mapping[str, Any]] = ()
+    transforms: tuple[Step, ...] = ()
+    priority: str = "normal"
+
+
+type Change = Callable[[Dataset], Dataset]
+"""From an instance as it was received to the copy that leaves; may change what it is given."""
+
+
+@dataclass(frozen=True)
+class Transform[S: BaseModel]:
+    """An action on copies.
+
+    `prepare` is called once per study and sending, may look things up, and raises `NeedsPerson`
+    or an error that can be tried again. What it returns is called for each instance and does no
+    I/O; the same study prepared again must give the same copies, also in another process.
+    """
+
+    name: str
+    title: str
+    settings: type[S]
+    prepare: Callable[[TaskContext, S, str], Change]
+
+
+@dataclass(frozen=True)
+class Effect[S: BaseModel]:
+    """An action that is done once for a `Subject`.
+
+    It runs in a job, at least once, so it must bear being run again. `NeedsPerson` holds the lines
+    after it back until somebody releases them.
+    """
+
+    name: str
+    title: str
+    settings: type[S]
+    run: Callable[[TaskContext, S, Subject], None]
+
+
+type Action = Transform[Any] | Effect[Any]
+
+
+class Actions:
+    """Every action of this installation, by its name."""
+
+    def __init__(self, actions: Iterable[Action]) -> None:
+        self._by_name: dict[str, Action] = {}
+        for action in actions:
+            if action.name in self._by_name:
+                raise BrokenExtension(f"Two extensions have an action named {action.name!r}.")
+            self._by_name[action.name] = action
+
+    def __iter__(self) -> Iterator[Action]:
+        return iter(self._by_name.values())
+
+    def parse(self, step: Step) -> tuple[Action, BaseModel]:
+        """The action and its settings; raises `InvalidInput` that names each place and the cure."""
+        action = self._by_name.get(step.action)
+        if action is None:
+            known = ", ".join(sorted(self._by_name))
+            raise InvalidInput(f"action: {step.action!r} is unknown; use one of {known}.")
+        try:
+            return action, action.settings.model_validate(dict(step.settings))
+        except ValidationError as error:
+            # Without the input: it may name a patient, or be a secret.
+            told = "; ".join(_complaint(dict(e)) for e in error.errors())
+            raise InvalidInput(f"{step.action}: {told}.") from None
+
+
+def _complaint(error: Mapping[str, Any]) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return ": ".join([*(str(place) for place in error["loc"]), message])
