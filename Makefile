@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help run test lint format unit integration acceptance isolation isolation-report bench images compose-test tools clean
+.PHONY: help run test lint format unit integration acceptance isolation isolation-report bench bench-tenants bench-archive images compose-test tools clean
 
 # Tests run in the root file system's dev variant, with a data directory of their own.
 TEST_HOME ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/argonath/test-home
@@ -44,7 +44,13 @@ isolation: tools ## every route as everybody (a selection), and every attack
 	@$(PYTEST) tests/isolation
 
 bench: tools ## speed against stock Orthanc, as ratios of one run
-	@$(DEV) python -m tests.bench $(BENCH_OPTIONS)
+	@$(DEV) python -m tests.bench speed $(BENCH_OPTIONS)
+
+bench-tenants: tools ## the cost of a request with 10 and with 10,000 tenants
+	@$(DEV) python -m tests.bench tenants $(BENCH_OPTIONS)
+
+bench-archive: tools ## look-ups at 2,000 and at 50,000 studies, beside stock Orthanc (about a quarter of an hour)
+	@$(DEV) python -m tests.bench archive $(BENCH_OPTIONS)
 
 images: ## build the container image (buildah)
 	@docker/images

@@ -20,10 +20,13 @@ class Action(StrEnum):
 
     READ_STUDY = "read-study"
     STORE_STUDY = "store-study"
+    COMMIT_STORAGE = "commit-storage"  # be told what of one's own is safe here
+    READ_WORKLIST = "read-worklist"
     DELETE_STUDY = "delete-study"
     SHARE_STUDY = "share-study"
     READ_ROUTING = "read-routing"
     CHANGE_ROUTING = "change-routing"
+    REIDENTIFY = "reidentify"  # who is behind a pseudonym of a research project
     READ_AUDIT = "read-audit"
     MANAGE_KEYS = "manage-keys"
     MANAGE_PEOPLE = "manage-people"
@@ -63,10 +66,13 @@ _SYSTEM = frozenset({Role.SYSTEM_ADMIN, Role.SERVICE})
 POLICY: Mapping[Action, frozenset[Role]] = {
     Action.READ_STUDY: _EVERYBODY,
     Action.STORE_STUDY: _WRITERS - {Role.SYSTEM_ADMIN},
+    Action.COMMIT_STORAGE: _WRITERS - {Role.SYSTEM_ADMIN},
+    Action.READ_WORKLIST: frozenset(),  # nothing says what is scheduled
     Action.DELETE_STUDY: _ADMINS,
     Action.SHARE_STUDY: _ADMINS,
     Action.READ_ROUTING: _EVERYBODY,
     Action.CHANGE_ROUTING: _ADMINS,
+    Action.REIDENTIFY: frozenset({Role.ADMIN, Role.OWNER}),
     Action.READ_AUDIT: _ADMINS,
     Action.MANAGE_KEYS: _ADMINS,
     Action.MANAGE_PEOPLE: _ADMINS,
@@ -79,10 +85,13 @@ POLICY: Mapping[Action, frozenset[Role]] = {
 KINDS: Mapping[Action, Kind] = {
     Action.READ_STUDY: Kind.STUDY,
     Action.STORE_STUDY: Kind.STUDY,
+    Action.COMMIT_STORAGE: Kind.STUDY,
+    Action.READ_WORKLIST: Kind.NOTHING,
     Action.DELETE_STUDY: Kind.STUDY,
     Action.SHARE_STUDY: Kind.STUDY,
     Action.READ_ROUTING: Kind.ROUTING,
     Action.CHANGE_ROUTING: Kind.ROUTING,
+    Action.REIDENTIFY: Kind.STUDY,
     Action.READ_AUDIT: Kind.AUDIT,
     Action.MANAGE_KEYS: Kind.KEY,
     Action.MANAGE_PEOPLE: Kind.PERSON,

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from gateway.errors import BrokenExtension, GatewayError, InvalidInput
 
 if TYPE_CHECKING:
+    from pluggy import PluginManager
     from pydicom import Dataset
 
     from gateway.context import TaskContext
@@ -38,6 +39,15 @@ class Step:
     action: str
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    def as_json(self) -> dict[str, Any]:
+        """``{action: settings}``, as in rows and in YAML."""
+        return {self.action: dict(self.settings)}
+
+
+def steps_of(stored: Iterable[Mapping[str, Mapping[str, Any]]]) -> tuple[Step, ...]:
+    """Steps from ``[{action: settings}, ...]``."""
+    return tuple(Step(action, settings) for step in stored for action, settings in step.items())
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -50,7 +60,10 @@ class Reference:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a rule has caught: instances of one study, and the transforms of the lines before."""
+    """What a rule has caught: instances of one study, and the transforms of the lines before.
+
+    `round` grows each time more instances of the study come; `instances` are always all of them.
+    """
 
     study_instance_uid: str
     instances: tuple[Reference, ...]
@@ -58,6 +71,7 @@ class Subject:
     reason: Sequence[Mapping[str, Any]] = ()
     transforms: tuple[Step, ...] = ()
     priority: str = "normal"
+    round: int = 1
 
 
 type Change = Callable[[Dataset], Dataset]
@@ -106,8 +120,18 @@ class Actions:
                 raise BrokenExtension(f"Two extensions have an action named {action.name!r}.")
             self._by_name[action.name] = action
 
+    @classmethod
+    def of(cls, manager: PluginManager) -> Actions:
+        """What the loaded extensions add."""
+        return cls(action for added in manager.hook.rule_actions() for action in added)
+
     def __iter__(self) -> Iterator[Action]:
         return iter(self._by_name.values())
+
+    @property
+    def transforms(self) -> frozenset[str]:
+        """The names of those that change copies."""
+        return frozenset(name for name, a in self._by_name.items() if isinstance(a, Transform))
 
     def parse(self, step: Step) -> tuple[Action, BaseModel]:
         """The action and its settings; raises `InvalidInput` that names each place and the cure."""

@@ -6,15 +6,27 @@ policy applies as to everybody.
 
 from __future__ import annotations
 
+import secrets
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
-from gateway.errors import ArchiveUnavailable, NotFound
+from gateway.errors import ArchiveUnavailable, GatewayError, NotFound
 
 TENANT_HEADER = "X-Argonath-Tenant"
 _AS_RECEIVED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+_FAILED_SOP_SEQUENCE = "00081198"
+_REFERENCED_SOP_SEQUENCE = "00081199"
+
+
+class NotStored(GatewayError):
+    """The archive refused an object.
+
+    The tenant's audit says why: it may belong to another's study, or be damaged.
+    """
+
+    http_status = 409
 
 
 class Archive:
@@ -71,6 +83,30 @@ class Archive:
         end = body.rindex(b"\r\n--" + boundary.split(";")[0].strip('" ').encode())
         return body[body.index(b"\r\n\r\n") + 4 : end]
 
+    def store(self, file: bytes) -> None:
+        """Store a DICOM file (STOW-RS); when this returns, it is safe. Raises `NotStored`.
+
+        What is there already is stored well, and stays as it was.
+        """
+        boundary = secrets.token_hex(16)
+        head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+        try:
+            answer = self._http.post(
+                "/dicom-web/studies",
+                content=b"".join([head, file, f"\r\n--{boundary}--\r\n".encode()]),
+                headers={
+                    "Content-Type": f'multipart/related; type="application/dicom"; '
+                    f"boundary={boundary}",
+                    "Accept": "application/dicom+json",
+                },
+            )
+        except httpx.TransportError as error:
+            raise ArchiveUnavailable(type(error).__name__) from error
+        if answer.is_server_error or answer.status_code in {401, 403}:
+            raise ArchiveUnavailable(f"A store was answered {answer.status_code}.")
+        if answer.is_error or not _is_stored(answer):
+            raise NotStored(f"HTTP {answer.status_code}.")
+
     def raw(self, path: str) -> Any:
         """JSON of Orthanc's own REST API; only for the archive of all tenants."""
         return self._get(path, accept="application/json").json()
@@ -89,3 +125,16 @@ class Archive:
         if answer.is_error:
             raise ArchiveUnavailable(f"{path} answered {answer.status_code}.")
         return answer
+
+
+def _is_stored(answer: httpx.Response) -> bool:
+    """Whether a STOW-RS response (PS3.18 section 10.5.3) lists an instance, and none as failed."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return False
+    body = body[0] if isinstance(body, list) and body else body
+    if not isinstance(body, dict):
+        return False
+    failed = body.get(_FAILED_SOP_SEQUENCE, {}).get("Value")
+    return bool(body.get(_REFERENCED_SOP_SEQUENCE, {}).get("Value")) and not failed

@@ -97,6 +97,7 @@ class Dispatcher:
                         extension=extension,
                         task=event["kind"],
                         arguments=event["payload"],
+                        study_uid=event["payload"].get("study_instance_uid"),
                         unique_key=f"{event['event_id']}:{extension}",
                     )
             if events:

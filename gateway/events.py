@@ -26,16 +26,24 @@ class StudyStable:
 
 
 @dataclass(frozen=True)
+class StudyArriving:
+    """A study has received something in the last second; told to tenants that watch arrivals."""
+
+    study_instance_uid: str
+
+
+@dataclass(frozen=True)
 class StudyDeleted:
     """A study is no longer in the archive."""
 
     study_instance_uid: str
 
 
-type Event = StudyStable | StudyDeleted
+type Event = StudyStable | StudyArriving | StudyDeleted
 
-KINDS: dict[str, type[StudyStable | StudyDeleted]] = {
+KINDS: dict[str, type[StudyStable | StudyArriving | StudyDeleted]] = {
     "study_stable": StudyStable,
+    "study_arriving": StudyArriving,
     "study_deleted": StudyDeleted,
 }
 _NAMES = {kind: name for name, kind in KINDS.items()}

@@ -1,7 +1,7 @@
 """Every hook, by the host that calls it.
 
 A notification (`WorkerHooks`) runs as a job of its own for each extension, with its own retries.
-An intervention answers at once, because somebody waits.
+An intervention answers at once, because somebody waits. A service (`ServiceHooks`) runs for ever.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Mapping, Sequence
 
     from flask import Blueprint
 
     from gateway.actions import Action
-    from gateway.context import TaskContext
+    from gateway.context import ServiceContext, TaskContext
     from gateway.db import Session
-    from gateway.events import StudyDeleted, StudyStable
+    from gateway.events import StudyArriving, StudyDeleted, StudyStable
     from gateway.portal import Badge, Figure, Link, Sample, StudySection
 
 PROJECT = "argonath"
@@ -41,6 +42,10 @@ class WorkerHooks(ActionHooks):
     @hookspec
     def study_stable(self, event: StudyStable, context: TaskContext) -> None:
         """A study has arrived; `context` is of its tenant."""
+
+    @hookspec
+    def study_arriving(self, event: StudyArriving, context: TaskContext) -> None:
+        """A study receives instances; only for tenants of `studies.watch_arrivals`."""
 
     @hookspec
     def study_deleted(self, event: StudyDeleted, context: TaskContext) -> None:
@@ -82,4 +87,12 @@ class PortalHooks(ActionHooks):
         raise NotImplementedError
 
 
-HOSTS: dict[str, type] = {"worker": WorkerHooks, "portal": PortalHooks}
+class ServiceHooks:
+    """Called by the service host, each in a process of its own extension."""
+
+    @hookspec
+    def run(self, context: ServiceContext, stop: threading.Event) -> None:
+        """Serve until `stop` is set, then return within a second; what raises is started again."""
+
+
+HOSTS: dict[str, type] = {"worker": WorkerHooks, "portal": PortalHooks, "service": ServiceHooks}

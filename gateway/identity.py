@@ -285,9 +285,14 @@ def sign_out(database: Database, token: str) -> Ended | None:
     return Ended(row["email"], row["tenant_id"], row["oidc_id_token"] or "") if row else None
 
 
-def _hash_password(password: str) -> str:
+def check_new_password(password: str) -> None:
+    """Raise `InvalidInput` where nobody may have such a password."""
     if len(password) < 12:
         raise InvalidInput("A password has at least 12 characters.")
+
+
+def _hash_password(password: str) -> str:
+    check_new_password(password)
     return _passwords.hash(password)
 
 

@@ -1,7 +1,9 @@
 """Invitations to a tenant: a link with a random token, good once and for a week.
 
-Whoever holds the link becomes a member, so it is sent to the address alone, or shown once to the
-inviter; only the token's hash is kept.
+The only way to become a member. To invite asks nobody whether the address has an account: who
+belongs to another tenant is invited as a stranger is, and joins by their own password. Whoever
+holds the link becomes a member, so it is sent to the address alone, or, without a mail server,
+shown once to the inviter; only the token's hash is kept.
 """
 
 from __future__ import annotations
@@ -112,19 +114,26 @@ def accept(session: Session, invitation: Invitation, person_id: int) -> None:
     )
 
 
-def is_known(session: Session, email: str) -> bool:
-    """Whether this address has an account already, whose password is then asked for."""
-    found = session.execute("SELECT email FROM person WHERE email = %s", [email]).fetchone()
-    return found is not None
-
-
 def person_for(session: Session, invitation: Invitation, password: str) -> int:
     """The invited person: somebody new, or who knows the password of the account.
 
-    Raises `InvalidInput` or `NotAuthenticated`.
+    Who belongs nowhere any more gets `password` as somebody new does. System session. Raises
+    `InvalidInput` or `NotAuthenticated`.
     """
-    if not is_known(session, invitation.email):
+    identity.check_new_password(password)  # of an account that exists, too: the same answer
+    known = session.execute(
+        """
+        SELECT person_id, system_admin OR oidc_issuer IS NOT NULL OR disabled_at IS NOT NULL
+                   OR EXISTS (SELECT FROM membership m WHERE m.person_id = p.person_id) AS belongs
+        FROM person p WHERE email = %s FOR UPDATE
+        """,
+        [invitation.email],
+    ).fetchone()
+    if known is None:
         return identity.create_person(session, invitation.email, password)
+    if not known["belongs"]:
+        identity.set_password(session, known["person_id"], password)
+        return int(known["person_id"])
     try:
         return identity.person_with_password(session, invitation.email, password)
     except NotAuthenticated:

@@ -73,6 +73,7 @@ def enqueue(
     extension: str,
     task: str,
     arguments: Mapping[str, Any],
+    study_uid: str | None = None,
     queue: str = "default",
     unique_key: str | None = None,
     delay_s: float = 0.0,
@@ -81,13 +82,14 @@ def enqueue(
 ) -> int | None:
     """Make a job if, and only if, the session's transaction commits; its id.
 
-    None: a job of this tenant with this `unique_key` exists, whatever became of it.
+    None: a job of this tenant with this `unique_key` exists, whatever became of it. Until it has
+    ended, the study `study_uid` is not deleted (`studies.let_go`).
     """
     row = session.execute(
         """
-        INSERT INTO job (tenant_id, queue, extension, task, arguments, unique_key, run_at,
-                         max_attempts, time_limit_s)
-        VALUES (%s, %s, %s, %s, %s, %s, now() + make_interval(secs => %s), %s, %s)
+        INSERT INTO job (tenant_id, queue, extension, task, arguments, study_instance_uid,
+                         unique_key, run_at, max_attempts, time_limit_s)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, now() + make_interval(secs => %s), %s, %s)
         ON CONFLICT (unique_key) DO NOTHING RETURNING job_id
         """,
         [
@@ -96,6 +98,7 @@ def enqueue(
             extension,
             task,
             Jsonb(dict(arguments)),
+            study_uid,
             # Without the tenant one could block, or find out about, another's job.
             None if unique_key is None else f"{tenant_id}:{unique_key}",
             delay_s,
@@ -178,6 +181,15 @@ def hurry_oldest(
         [extension, task, Jsonb(dict(arguments))],
     )
     session.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+
+
+def call_off(session: Session, *, extension: str, task: str, arguments: Mapping[str, Any]) -> None:
+    """What has these arguments and waits is not run any more."""
+    session.execute(
+        "UPDATE job SET state = 'done', finished_at = now() WHERE state = 'waiting' "
+        "AND extension = %s AND task = %s AND arguments @> %s",
+        [extension, task, Jsonb(dict(arguments))],
+    )
 
 
 def backoff_s(first_s: float, failures: int, longest_s: float = LONGEST_DELAY_S) -> float:

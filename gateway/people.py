@@ -1,7 +1,9 @@
 """The people of a tenant, and what an admin may change about them.
 
-Nobody changes their own membership, so a tenant never loses its last admin; and owners are made,
-changed and removed by owners and system admins alone.
+Somebody becomes a member by an invitation alone (`invitations.py`), whether they belong to another
+tenant or to none: so nobody learns of the other tenant by asking. Nobody changes their own
+membership, so a tenant never loses its last admin; and owners are made, changed and removed by
+owners and system admins alone.
 """
 
 from __future__ import annotations
@@ -9,20 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from gateway import access, identity
+from gateway import access
 from gateway.access import Action
 from gateway.db import Row, Session
-from gateway.errors import Conflict, GatewayError, NotAllowed, NotFound
+from gateway.errors import GatewayError, NotAllowed, NotFound
 from gateway.identity import Principal, Role
-
-
-class KnownElsewhere(GatewayError):
-    """This person signs in to another tenant already.
-
-    Ask a system admin to make them a member of this one too; they keep their password.
-    """
-
-    http_status = 409
 
 
 class GivenElsewhere(GatewayError):
@@ -75,41 +68,6 @@ def everybody(session: Session) -> list[Row]:
         GROUP BY p.person_id ORDER BY p.email
         """
     ).fetchall()
-
-
-def add(
-    session: Session, actor: Principal, tenant_id: str, email: str, password: str, role: Role
-) -> bool:
-    """Make somebody a member, in a system session; whether `password` is theirs now.
-
-    Who belongs to another tenant keeps their password, and only a system admin adds them: else
-    whoever wrote an address down first would know the password to the next tenant's studies.
-    Raises `InvalidInput`, `NotAllowed`, `Conflict` or `KnownElsewhere`.
-    """
-    check_roles(actor, role)
-    email = email.strip().lower()
-    known = session.execute(
-        """
-        SELECT person_id, system_admin OR oidc_issuer IS NOT NULL OR EXISTS (
-                   SELECT FROM membership m WHERE m.person_id = p.person_id) AS belongs,
-               EXISTS (SELECT FROM membership m
-                       WHERE m.person_id = p.person_id AND m.tenant_id = %s) AS is_here
-        FROM person p WHERE email = %s FOR UPDATE
-        """,
-        [tenant_id, email],
-    ).fetchone()
-    if known is None:
-        person_id, belongs = identity.create_person(session, email, password), False
-    else:
-        person_id, belongs = known["person_id"], known["belongs"]
-        if known["is_here"]:
-            raise Conflict(f"{email} is a member.")
-        if belongs and not access.is_system(actor):
-            raise KnownElsewhere
-        if not belongs:
-            identity.set_password(session, person_id, password)
-    identity.add_member(session, person_id, tenant_id, role)
-    return not belongs
 
 
 def change_role(session: Session, actor: Principal, person_id: int, role: Role) -> Member:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gateway import access, audit
-from gateway.access import Action, Resource
+from gateway.access import Action
+from gateway.actions import Actions
 from gateway.archive import Archive
 from gateway.db import Database, Session
 from gateway.errors import GatewayError
@@ -76,27 +77,27 @@ class Sample:
 
 @dataclass(frozen=True)
 class PortalContext:
-    """The portal's settings, rows, archive and the principal of the present request."""
+    """The portal's settings, rows and archive, who asks now, and what rules can do."""
 
     settings: Settings
     database: Database
     extensions: Sequence[Extension]
     principal: Callable[[], Principal]
     origin: Callable[[], str]
+    actions: Actions
 
-    def tenant(self, action: Action) -> str:
-        """The tenant on which the present principal may do `action`.
+    def tenant(self) -> str:
+        """The tenant in which the present principal works; raises `NoTenantEntered`.
 
-        Raises `NotAuthenticated`, `NotAllowed` or `NoTenantEntered`.
+        Whether they may do there what the page does was asked before (`gateway.needs`).
         """
-        principal = self.principal()
-        access.require(principal, action, Resource(principal.tenant_id))
-        if principal.tenant_id is None:
+        tenant_id = self.principal().tenant_id
+        if tenant_id is None:
             raise NoTenantEntered
-        return principal.tenant_id
+        return tenant_id
 
     def may(self, action: Action) -> bool:
-        """Whether to offer `action` on the page; doing it asks `tenant` again."""
+        """Whether to offer `action` on the page; the page that does it needs it."""
         return access.permits(self.principal(), action)
 
     def archive(self, tenant_id: str, *, timeout_s: float = 5.0) -> Archive:

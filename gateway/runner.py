@@ -14,6 +14,7 @@ from typing import Any
 from pluggy import PluginManager
 
 from gateway import events, jobs
+from gateway.actions import Actions
 from gateway.archive import Archive
 from gateway.context import TaskContext
 from gateway.db import Database
@@ -34,6 +35,7 @@ class Runner:
         self._settings = settings
         self._database = database
         self._manager = manager
+        self._actions = Actions.of(manager)
 
     def run(self, job_id: int) -> None:
         """Run the job if it is due. Its failure is written down, not raised."""
@@ -71,6 +73,7 @@ class Runner:
                 self._database,
                 archive,
                 logging.getLogger(f"extensions.{job.extension}"),
+                self._actions,
             )
             if job.task in events.KINDS:
                 self._tell(job, context)

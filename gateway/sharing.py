@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Self
+from uuid import UUID
 
 import psycopg.errors
 
@@ -17,7 +18,7 @@ from gateway import audit
 from gateway.access import Action
 from gateway.audit import Record, Verdict
 from gateway.db import Row, Session
-from gateway.errors import InvalidInput, NotFound
+from gateway.errors import GatewayError, InvalidInput, NotFound
 
 LONGEST = timedelta(days=365)
 OPEN, REVOKE = "open-share", "revoke-share"
@@ -25,6 +26,15 @@ OPEN, REVOKE = "open-share", "revoke-share"
 VISIT = timedelta(minutes=10)
 # So long is it told that somebody asks for what was shared and is not any more.
 _ENDED_IS_KNOWN = timedelta(days=1)
+
+
+class UnknownAddress(GatewayError):
+    """Nobody has this sharing address.
+
+    Ask the other side for the present one: their admins find it at Studies, Sharing with others.
+    """
+
+    http_status = 404
 
 
 @dataclass(frozen=True)
@@ -79,18 +89,20 @@ def share(
     session: Session,
     tenant_id: str,
     study_uid: str,
-    with_tenant_id: str,
+    address: str,
     expires_at: datetime,
     created_by: str,
-) -> int:
-    """Share a study of the session's tenant; its number. A live share gets the new expiry.
+) -> Share:
+    """Share a study of the session's tenant with whose sharing address it is.
 
-    Raises `InvalidInput`, and `NotFound` for a study or a tenant that is not there.
+    A live share gets the new expiry. Raises `InvalidInput`, `UnknownAddress`, and `NotFound` for
+    a study that is not there.
     """
     if not datetime.now(UTC) < expires_at <= datetime.now(UTC) + LONGEST:
         raise InvalidInput(f"A share ends in the future, after at most {LONGEST.days} days.")
+    with_tenant_id = _tenant_at(session, address)
     if with_tenant_id == tenant_id:
-        raise InvalidInput("The study is this tenant's own: name another tenant.")
+        raise InvalidInput("This is your own sharing address: ask the other side for theirs.")
     try:
         row = session.execute(
             """
@@ -103,12 +115,38 @@ def share(
             """,
             [tenant_id, study_uid, with_tenant_id, expires_at, created_by],
         ).fetchone()
-    except psycopg.errors.ForeignKeyViolation:
-        raise NotFound(f"Tenant {with_tenant_id!r}.") from None
-    except psycopg.errors.InsufficientPrivilege:
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ForeignKeyViolation):
         raise NotFound(f"Study {study_uid}.") from None
     assert row is not None
-    return int(row["share_id"])
+    return Share(int(row["share_id"]), tenant_id, study_uid, with_tenant_id, expires_at)
+
+
+def address_of(session: Session, tenant_id: str) -> str:
+    """The sharing address of the session's tenant, for its admins to pass on; a UUID."""
+    row = session.execute(
+        "SELECT sharing_address FROM tenant WHERE tenant_id = %s", [tenant_id]
+    ).fetchone()
+    if row is None:
+        raise NotFound(f"Tenant {tenant_id!r}.")
+    return str(row["sharing_address"])
+
+
+def renew_address(session: Session, tenant_id: str) -> None:
+    """Give the session's tenant another sharing address; what was shared by the old one stays."""
+    session.execute(
+        "UPDATE tenant SET sharing_address = gen_random_uuid() WHERE tenant_id = %s", [tenant_id]
+    )
+
+
+def _tenant_at(session: Session, address: str) -> str:
+    try:
+        wanted = UUID(address.strip())
+    except ValueError:
+        raise UnknownAddress from None
+    row = session.execute("SELECT tenant_at(%s) AS tenant_id", [wanted]).fetchone()
+    if row is None or row["tenant_id"] is None:
+        raise UnknownAddress
+    return str(row["tenant_id"])
 
 
 def revoke(session: Session, share_id: int) -> Share:

@@ -14,8 +14,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.db import Session
-from gateway.errors import ForeignStudy
-from gateway.events import StudyDeleted, StudyStable, publish
+from gateway.errors import ForeignStudy, GatewayError
+from gateway.events import StudyArriving, StudyDeleted, StudyStable, publish
+
+DELETION_S = 60.0  # the archive has deleted a study, or failed to, within it
+
+
+class StillNeeded(GatewayError):
+    """The study cannot be deleted yet: work on it is not finished.
+
+    Wait until it is, such as a delivery until it has arrived, or cancel that (Deliveries in the
+    portal); then delete the study again.
+    """
+
+    http_status = 409
+    permanent = False
 
 
 @dataclass(frozen=True)
@@ -85,12 +98,27 @@ def mark_receiving(session: Session, study_instance_uid: str) -> None:
 def record_progress(session: Session, studies: Iterable[tuple[str, int]]) -> None:
     """Add newly stored instances (study, how many) and note that their studies are alive."""
     for uid, instances in studies:
-        session.execute(
+        row = session.execute(
             "UPDATE study SET last_received_at = now(), instance_count = instance_count + %s, "
             "state = CASE state WHEN 'claimed' THEN 'receiving' ELSE state END "
-            "WHERE study_instance_uid = %s",
+            "WHERE study_instance_uid = %s RETURNING tenant_id, "
+            "EXISTS (SELECT FROM arrival_watch w WHERE w.tenant_id = study.tenant_id) AS watched",
             [instances, uid],
-        )
+        ).fetchone()
+        if row is not None and row["watched"]:
+            publish(session, row["tenant_id"], StudyArriving(uid))
+
+
+def watch_arrivals(session: Session, extension: str, *, wanted: bool) -> None:
+    """Have, or no longer have, `StudyArriving` told for the session's tenant, once a second."""
+    session.execute(
+        "INSERT INTO arrival_watch (tenant_id, extension) SELECT current_tenant(), %(extension)s "
+        "WHERE %(wanted)s ON CONFLICT DO NOTHING",
+        {"extension": extension, "wanted": wanted},
+    )
+    session.execute(
+        "DELETE FROM arrival_watch WHERE extension = %s AND NOT %s", [extension, wanted]
+    )
 
 
 def quiet(session: Session, *, seconds: float, limit: int = 100) -> list[tuple[str, str, int]]:
@@ -136,6 +164,37 @@ def mark_stable(
         return False
     publish(session, row["tenant_id"], StudyStable(study_instance_uid, arrival))
     return True
+
+
+def let_go(session: Session, study_instance_uid: str) -> None:
+    """Permit the deletion of a study, now; raises `StillNeeded`. System session.
+
+    Needed is what an extension has not been told of yet, and what a job of its owner names that has
+    not ended.
+    A study that is arriving is not made stable in the next `DELETION_S`: so nothing new begins
+    while it is deleted, and all of it does if the deletion fails or something more arrives.
+    """
+    # First: it waits for whoever is making the study stable, whose event is then seen below.
+    session.execute(
+        "UPDATE study SET last_received_at = now() + make_interval(secs => %s) "
+        "WHERE study_instance_uid = %s AND state = 'receiving'",
+        [DELETION_S, study_instance_uid],
+    )
+    row = session.execute(
+        """
+        SELECT array_agg(DISTINCT what ORDER BY what) AS needed FROM (
+            SELECT j.extension || ': ' || j.task AS what
+            FROM job j JOIN study USING (tenant_id, study_instance_uid)
+            WHERE study_instance_uid = %(uid)s AND j.state IN ('waiting', 'running')
+            UNION ALL
+            SELECT o.kind FROM outbox o JOIN study s USING (tenant_id)
+            WHERE s.study_instance_uid = %(uid)s AND o.dispatched_at IS NULL
+              AND o.payload->>'study_instance_uid' = %(uid)s) AS work
+        """,
+        {"uid": study_instance_uid},
+    ).fetchone()
+    if row is not None and row["needed"]:
+        raise StillNeeded(f"Not finished: {', '.join(row['needed'])}.")
 
 
 def forget(session: Session, orthanc_id: str) -> None:

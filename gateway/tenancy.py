@@ -117,6 +117,26 @@ class Directory:
             raise UnknownAETitle(f"Called {called!r}, calling {calling!r}: no right to query.")
         return tenant_id
 
+    def tenant_of_commitment(
+        self, called: str, calling: str, address: str = "", certificate: Certificate | None = None
+    ) -> str:
+        """Whose instances an N-ACTION asks about; raises as `tenant_of_store`.
+
+        The answer goes to the host and port that are listed for the calling AE title, so there
+        must be some; whoever only pretends to be it learns nothing. Address: as `tenant_of_query`.
+        """
+        tenant_id = self._tenant_called(called, calling, certificate)
+        callers = self.calling.get(tenant_id, ())
+        if not any(
+            c.ae_title == calling
+            and c.host
+            and c.port
+            and (certificate is None or c.is_at(address))
+            for c in callers
+        ):
+            raise UnknownAETitle(f"Called {called!r}, calling {calling!r}: nowhere to answer to.")
+        return tenant_id
+
     def _tenant_called(self, called: str, calling: str, certificate: Certificate | None) -> str:
         tenant_id = self.called.get(called)
         if tenant_id is None:

@@ -2,8 +2,8 @@
 
 nginx sends ``DELETE /dicom-web/studies/{uid}`` to a path of ours: a Python route on the plugin's
 own path would take its GET too. Whether the role may delete was decided by the request filter;
-whose the study is gets decided here. That its row goes, and its listeners hear of it, follows
-from Orthanc's own event.
+whose the study is, and whether something is still to be done with it, gets decided here. That its
+row goes, and its listeners hear of it, follows from Orthanc's own event.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ class Deletion:
             held = self._held(uid)
             if not held:
                 raise NotFound(f"Study {uid}.")
+            with self._database.system_session("is a study needed") as session:
+                studies.let_go(session, uid)
         except GatewayError as refusal:
             self._record(request, uid, request.principal.tenant_id, "denied", refusal.code)
             raise

@@ -1,11 +1,10 @@
-"""C-FIND and C-MOVE, each within the tenant of its AE titles. C-GET has no hook and is off.
+"""C-FIND and C-MOVE, each within the tenant of its AE titles; no worklist. C-GET is off: no hook.
 
 Orthanc runs C-FIND callbacks one at a time: this one does nothing but one search.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import logging
@@ -17,12 +16,12 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from gateway import audit, correlation
+from gateway import correlation
 from gateway.access import Action
-from gateway.db import Database
-from gateway.dicom_tls.associations import Association, Associations
-from gateway.errors import DatabaseUnavailable, GatewayError, InvalidInput, UnknownAETitle
+from gateway.errors import InvalidInput, UnknownAETitle
 from gateway.tenancy import CallingAE, Directory
+from orthanc_plugins.callers import Callers
+from orthanc_plugins.modalities import Modalities
 from orthanc_plugins.reads import DimseAudit
 from orthanc_plugins.sdk import FindAnswers, FindQuery, Orthanc
 from orthanc_plugins.search import Searcher
@@ -144,29 +143,28 @@ class Move:
 
 
 class Dimse:
-    """The callbacks of C-FIND and C-MOVE."""
+    """The callbacks of C-FIND, worklist and C-MOVE."""
 
     def __init__(
         self,
         orthanc: Orthanc,
-        database: Database,
+        callers: Callers,
+        modalities: Modalities,
         searcher: Searcher,
         directory: Callable[[], Directory],
-        associations: Associations,
         noted: DimseAudit,
     ) -> None:
         self._orthanc = orthanc
-        self._database = database
+        self._callers = callers
+        self._modalities = modalities
         self._searcher = searcher
         self._directory = directory
-        self._associations = associations
         self._noted = noted
-        self._modalities: set[str] = set()
 
     def find(self, answers: FindAnswers, query: FindQuery, issuer: str, called: str) -> None:
         """C-FIND; an exception becomes status 0xC000."""
         with correlation.operation():
-            who, tenant_id = self._admitted(called, issuer)
+            who, tenant_id = self._callers.admitted(called, issuer, Action.READ_STUDY)
             identifier = Identifier.from_query(query, self._orthanc.OrthancException)
             request, refused = identifier.request(), list[bool]()
             found = json.loads(
@@ -177,17 +175,23 @@ class Dimse:
             tags = match.get("RequestedTags", {})
             answers.FindAddAnswer(encode(identifier.answer(tags, who.called)))
 
+    def worklist(self, _answers: object, _query: object, issuer: str, called: str) -> None:
+        """Modality Worklist: the policy lets nobody. Raises, which becomes status 0xC000."""
+        with correlation.operation():
+            self._callers.admitted(called, issuer, Action.READ_WORKLIST)
+
     def move_create(self, **asked: Any) -> Move:
         """C-MOVE begins: what of the tenant's is asked for, and may it go there. Raises 0xC000."""
         with correlation.operation():
             return self._begun(asked)
 
     def _begun(self, asked: dict[str, Any]) -> Move:
-        who, tenant_id = self._admitted(str(asked["SourceAET"]), str(asked["OriginatorAET"]))
+        sender = str(asked["SourceAET"]), str(asked["OriginatorAET"])
+        who, tenant_id = self._callers.admitted(*sender, Action.READ_STUDY)
         try:
             target = self._target(tenant_id, str(asked["TargetAET"]))
         except UnknownAETitle as error:
-            self._refused(who, error)
+            self._callers.refused(who, Action.READ_STUDY, error)
             raise
         query = _moved(asked)
         instances: list[str] = json.loads(
@@ -196,7 +200,7 @@ class Dimse:
         studies = self._studies(query, tenant_id)
         self._noted.move(who, tenant_id, studies, target, len(instances))
         return Move(
-            alias=self._modality(target),
+            alias=self._modalities.alias_of(target),
             local=who.called,
             originator=who.calling,
             message_id=int(asked["OriginatorID"]),
@@ -232,50 +236,11 @@ class Dimse:
     def move_free(self, move: Move) -> None:
         """Nothing is held."""
 
-    def _admitted(self, called: str, issuer: str) -> tuple[Association, str]:
-        """Who asks, and the tenant whose studies it sees."""
-        who = Association(called, issuer)
-        try:
-            who = self._associations.of(called, issuer)
-            return who, self._directory().tenant_of_query(
-                who.called, who.calling, who.address, who.certificate
-            )
-        except GatewayError as error:
-            self._refused(who, error)
-            raise
-
     def _target(self, tenant_id: str, title: str) -> CallingAE:
         for ae in self._directory().calling.get(tenant_id, ()):
             if ae.ae_title == title and ae.host and ae.port:
                 return ae
         raise UnknownAETitle(f"C-MOVE to {title!r}: no host and port are listed for it.")
-
-    def _modality(self, target: CallingAE) -> str:
-        """The name under which Orthanc knows where to send; told to it once."""
-        place = f"{target.ae_title}|{target.host}|{target.port}"
-        alias = "move-" + hashlib.sha256(place.encode()).hexdigest()[:32]
-        if alias in self._modalities:
-            return alias
-        # Orthanc's own default for a modality allows C-GET, which no hook restricts.
-        denied = (
-            "Echo",
-            "EventReport",
-            "Find",
-            "FindWorklist",
-            "Get",
-            "Move",
-            "NAction",
-            "Store",
-        )
-        self._orthanc.RestApiPut(
-            f"/modalities/{alias}",
-            json.dumps(
-                {"AET": target.ae_title, "Host": target.host, "Port": target.port}
-                | {f"Allow{operation}": False for operation in denied}
-            ),
-        )
-        self._modalities.add(alias)
-        return alias
 
     def _studies(self, query: dict[str, str], tenant_id: str) -> list[str]:
         """The UIDs of the studies that a C-MOVE names, or that have what it names."""
@@ -289,22 +254,3 @@ class Dimse:
         }
         found = json.loads(self._searcher.find(request, tenant_id))
         return sorted({match["RequestedTags"]["StudyInstanceUID"] for match in found})
-
-    def _refused(self, who: Association, error: GatewayError) -> None:
-        log.warning("query refused: %s", error.code)
-        try:
-            with self._database.system_session("audit refusal") as session:
-                audit.append(
-                    session,
-                    audit.Record(
-                        actor=who.calling,
-                        action=Action.READ_STUDY,
-                        resource=f"called {who.called}",
-                        verdict="denied",
-                        tenant_id=self._directory().called.get(who.called),
-                        origin=who.address,
-                        detail=error.code,
-                    ),
-                )
-        except DatabaseUnavailable:
-            log.error("the audit record of a refusal could not be written")

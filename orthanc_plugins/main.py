@@ -35,6 +35,10 @@ orthanc.RegisterReceivedInstanceCallback(kept(missing_uids.received))
 orthanc.RegisterIncomingCStoreInstanceFilter(kept(NODE.ingest.c_store_status))
 orthanc.RegisterOnStoredInstanceCallback(kept(NODE.ingest.stored))
 orthanc.RegisterFindCallback(kept(NODE.dimse.find))
+orthanc.RegisterWorklistCallback(kept(NODE.dimse.worklist))
+orthanc.RegisterStorageCommitmentScpCallback(
+    kept(NODE.commitment.asked), kept(NODE.commitment.look_up)
+)
 orthanc.RegisterMoveCallback2(
     kept(NODE.dimse.move_create),
     kept(NODE.dimse.move_size),

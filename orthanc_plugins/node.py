@@ -26,11 +26,14 @@ from gateway.settings import Settings
 from gateway.tenancy import Directory
 from orthanc_plugins.access import READY_PATH, Principals, Request, RequestFilter
 from orthanc_plugins.arrivals import Arrivals
+from orthanc_plugins.callers import Callers
+from orthanc_plugins.commitment import EXTENSION, Commitment
 from orthanc_plugins.completion import Completion
 from orthanc_plugins.deletion import Deletion
 from orthanc_plugins.dimse import Dimse
 from orthanc_plugins.ingest import Ingest
 from orthanc_plugins.lifeline import Lifeline, UncleanStop
+from orthanc_plugins.modalities import Modalities
 from orthanc_plugins.reads import DimseAudit, ReadAudit, Watch
 from orthanc_plugins.sdk import Orthanc, RestOutput
 from orthanc_plugins.search import FindOverride, Searcher
@@ -95,13 +98,22 @@ class Node:
             self._noted.dicomweb,
             self.principals.visitor,
         )
+        self._modalities = Modalities(orthanc)
+        callers = Callers(database, lambda: self._directory, associations)
         self.dimse = Dimse(
             orthanc,
-            database,
+            callers,
+            self._modalities,
             searcher,
             lambda: self._directory,
-            associations,
             DimseAudit(self.reads, self._write_reads),
+        )
+        self.commitment = Commitment(
+            orthanc,
+            database,
+            callers,
+            self.ingest.owner_of,
+            is_blocked=EXTENSION in map(str.strip, settings.blocked_extensions.split(",")),
         )
         self.deletion = Deletion(orthanc, database, self.request_filter.current)
         self.completion = Completion(
@@ -163,6 +175,7 @@ class Node:
         self.principals.forget()
         try:
             self.reload()
+            self._modalities.follow(self._directory)
         except GatewayError as error:
             log.warning("caches could not be read: %s", error.code)
 
@@ -178,6 +191,7 @@ class Node:
             try:
                 with self._database.system_session("directory") as session:
                     self._directory = Directory.load(session, plain=self._settings.dicom_plain)
+                self._modalities.follow(self._directory)
             except GatewayError as error:
                 log.error("the directory of AE titles could not be read: %s", error.code)
 
@@ -191,6 +205,7 @@ class Node:
         output.AnswerBuffer("", "text/plain")
         what, _space, resource = body.decode().partition(" ")
         if what == "started":
+            self._modalities.begin(self._directory)
             self.completion.start()
             threading.Thread(target=self._probe_decoding, daemon=True).start()
         elif what == "stopped":

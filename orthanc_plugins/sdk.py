@@ -84,6 +84,14 @@ class Orthanc(Protocol):
     def RegisterFindCallback(
         self, callback: Callable[[FindAnswers, FindQuery, str, str], None]
     ) -> None: ...
+    def RegisterWorklistCallback(
+        self, callback: Callable[[object, object, str, str], None]
+    ) -> None: ...
+    def RegisterStorageCommitmentScpCallback(
+        self,
+        factory: Callable[[str, str, list[str], list[str], str, str], Any],
+        lookup: Callable[[str, str, Any], int | None],
+    ) -> None: ...
     def RegisterMoveCallback2(
         self,
         create: Callable[..., Any],

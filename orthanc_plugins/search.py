@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import unquote_plus
+from uuid import uuid4
 
 from gateway import access
 from gateway.identity import Principal
@@ -63,6 +64,10 @@ class Searcher:
     owner_of: Callable[[str], str | None]
     look_up: Callable[[str], object] = lambda _study: None
     grants: Grants = NO_GRANTS
+    # To find costs more than not to find, so whoever is refused waits for one of each: a UID that
+    # nobody can know, and by keyword one that was found and was not the asking tenant's.
+    absent: str = field(default_factory=lambda: f"2.25.{uuid4().int}")
+    present: dict[str, str] = field(default_factory=dict)
 
     def find(
         self, request: Find, tenant_id: str, refused: Callable[[], object] = lambda: None
@@ -85,7 +90,7 @@ class Searcher:
             if not shared:
                 if owner is not None:
                     # An unknown study costs a look into the database: as long must this take.
-                    self.look_up(study)
+                    self.look_up(self.absent)
                 refused()
                 return _NOTHING
         if level not in _LEVELS:
@@ -151,6 +156,24 @@ class Searcher:
         return found + self._json(labelled(every, tenant_id))
 
     def _studies_with(self, level: str, key: str, uid: str, tenant_id: str) -> list[str]:
+        uids = self._holders(level, key, uid)
+        owned = sorted(
+            study
+            for study in uids
+            if self.owner_of(study) == tenant_id or self.grants.allow(tenant_id, study)
+        )
+        if not owned:
+            self._holders(level, key, self.absent if uids else self.present.get(key, self.absent))
+            if uids:
+                self.present[key] = uid
+        return [
+            found
+            for study in owned
+            for found in self._json({"Level": "Study", "Query": {_STUDY: study}})
+        ]
+
+    def _holders(self, level: str, key: str, uid: str) -> set[str]:
+        """The studies in which something has this UID, whosever they are."""
         holders = self._json(
             {
                 "Level": level,
@@ -159,17 +182,7 @@ class Searcher:
                 "RequestedTags": [_STUDY],
             }
         )
-        uids = {holder.get("RequestedTags", {}).get(_STUDY, "") for holder in holders}
-        owned = sorted(
-            study
-            for study in uids
-            if self.owner_of(study) == tenant_id or self.grants.allow(tenant_id, study)
-        )
-        return [
-            found
-            for study in owned
-            for found in self._json({"Level": "Study", "Query": {_STUDY: study}})
-        ]
+        return {holder.get("RequestedTags", {}).get(_STUDY, "") for holder in holders}
 
     def _of_studies(self, request: Find, studies: Iterable[str]) -> list[Any]:
         """The answers of `request` over several studies, with its Since and Limit."""

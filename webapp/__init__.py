@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import logging
 
 from flask import Flask
 from flask_wtf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway import logs, plugins
+from gateway.actions import Actions
 from gateway.bearer import Authenticator
 from gateway.db import Database
 from gateway.errors import InvalidSettings
@@ -37,6 +39,8 @@ from webapp import (
     view,
 )
 
+log = logging.getLogger(__name__)
+
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application; reads the settings from the environment unless they are given."""
@@ -58,17 +62,18 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     # nginx is the only way in and overwrites what a client says in these headers.
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
-    CSRFProtect(app)
 
     found = plugins.discover(settings.blocked_extensions)
     database = Database(settings.database_url)
     atexit.register(database.close)  # else the pool's threads hold the process for 20 s
+    manager = plugins.load("portal", found)
     app.extensions["argonath"] = PortalContext(
-        settings, database, found, guard.principal, guard.origin
+        settings, database, found, guard.principal, guard.origin, Actions.of(manager)
     )
     app.extensions["argonath_authenticator"] = Authenticator.of(settings, database)
     for module in (guard, errors, assets, view):
         module.install(app)
+    CSRFProtect(app)  # asked after the guard
     for part in (
         auth,
         oidc,
@@ -88,5 +93,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         metrics,
     ):
         app.register_blueprint(part.pages)
-    extensions.mount(app, plugins.load("portal", found))
+    extensions.mount(app, manager)
+    for endpoint in guard.undeclared(app):
+        log.error("a page does not say what it needs and is closed", extra={"endpoint": endpoint})
     return app

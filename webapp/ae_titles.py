@@ -15,17 +15,19 @@ from flask.typing import ResponseReturnValue
 from psycopg import sql
 from werkzeug.utils import redirect
 
-from gateway import access, calling_certificates, tenancy
+from gateway import calling_certificates, tenancy
 from gateway.access import Action
 from gateway.calling_certificates import Listed
 from gateway.db import Session
 from gateway.errors import Conflict, InvalidInput, NotFound
+from gateway.needs import Needs
 from webapp import guard, tenants
 
 pages = Blueprint("ae_titles", __name__, url_prefix="/tenants")
 
 
 @pages.post("/<tenant_id>/called")
+@Needs(Action.MANAGE_TENANTS)
 def add_called(tenant_id: str) -> ResponseReturnValue:
     """Let the tenant answer under one more AE title."""
 
@@ -43,12 +45,14 @@ def add_called(tenant_id: str) -> ResponseReturnValue:
 
 
 @pages.post("/<tenant_id>/called/delete")
+@Needs(Action.MANAGE_TENANTS)
 def remove_called(tenant_id: str) -> ResponseReturnValue:
     """Take an AE title from the tenant."""
     return _remove(tenant_id, "called_ae_title", "remove-called-ae")
 
 
 @pages.post("/<tenant_id>/calling")
+@Needs(Action.MANAGE_TENANTS)
 def add_calling(tenant_id: str) -> ResponseReturnValue:
     """Admit a modality, or change what it may do."""
 
@@ -76,24 +80,28 @@ def add_calling(tenant_id: str) -> ResponseReturnValue:
 
 
 @pages.post("/<tenant_id>/calling/delete")
+@Needs(Action.MANAGE_TENANTS)
 def remove_calling(tenant_id: str) -> ResponseReturnValue:
     """Admit a modality no longer."""
     return _remove(tenant_id, "calling_ae_title", "remove-calling-ae")
 
 
 @pages.post("/<tenant_id>/certificates")
+@Needs(Action.MANAGE_TENANTS)
 def add_certificate(tenant_id: str) -> ResponseReturnValue:
     """Let who shows this certificate call as an AE title."""
     return _certificate(tenant_id, "add-certificate", calling_certificates.add)
 
 
 @pages.post("/<tenant_id>/certificates/delete")
+@Needs(Action.MANAGE_TENANTS)
 def remove_certificate(tenant_id: str) -> ResponseReturnValue:
     """Admit it no longer."""
     return _certificate(tenant_id, "remove-certificate", calling_certificates.remove)
 
 
 @pages.post("/<tenant_id>/tls")
+@Needs(Action.MANAGE_TENANTS)
 def set_tls(tenant_id: str) -> ResponseReturnValue:
     """Reach the tenant by DICOM over TLS alone, or without TLS too."""
 
@@ -142,7 +150,6 @@ def _certificate(
 
 
 def _form(tenant_id: str, change: Callable[[], None]) -> ResponseReturnValue:
-    access.require(guard.principal(), Action.MANAGE_TENANTS)
     try:
         change()
     except (InvalidInput, Conflict) as error:

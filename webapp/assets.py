@@ -6,7 +6,7 @@ from importlib.resources import files
 
 from flask import Flask, Response, current_app
 
-from webapp.guard import public
+from gateway.needs import Needs, Open
 
 HTMX = "static/django_htmx/htmx-2.min.js"  # Django itself is not installed
 POLICY = (
@@ -19,13 +19,14 @@ def install(app: Flask) -> None:
     """Serve htmx from its package and send the security headers."""
     script = files("django_htmx").joinpath(HTMX).read_bytes()
 
-    @public
+    @Needs(Open.TO_ALL)
     def htmx() -> Response:
         answer = Response(script, mimetype="text/javascript")
         answer.cache_control.max_age = 86400
         return answer
 
     app.add_url_rule("/assets/htmx.js", "htmx", htmx)
+    Needs(Open.TO_ALL)(app.view_functions["static"])
     app.after_request(_protect)
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from flask import Blueprint, Response, render_template, request, url_for
 
-from gateway import access
-from gateway.access import Action, Resource
+from gateway.access import Action
 from gateway.audit.export import FORMATS, lines
 from gateway.audit.search import FIELDS, VERDICTS, Search, known_actions, page, stream
 from gateway.db import Session
 from gateway.errors import InvalidInput
 from gateway.identity import Principal
+from gateway.needs import Needs
 from webapp import guard
 
 pages = Blueprint("audit", __name__)
@@ -25,9 +25,10 @@ _TYPES = {"jsonl": "application/jsonl", "fhir": "application/fhir+ndjson", "dico
 
 
 @pages.get("/audit")
+@Needs(Action.READ_AUDIT)
 def index() -> str:
     """The newest records first; a system admin without a tenant sees those of all."""
-    who = _reader()
+    who = guard.principal()
     before = request.args.get("before", "")
     if before and not (before.isascii() and before.isdigit() and len(before) < 19):
         raise InvalidInput("before: the number of a record.")
@@ -59,9 +60,11 @@ def index() -> str:
 
 
 @pages.get("/audit/export")
+@Needs(Action.READ_AUDIT)
 def export() -> Response:
     """Everything that the search finds, the oldest first, as a file that is never in memory."""
-    who, search = _reader(), _search(_reader())
+    who = guard.principal()
+    search = _search(who)
     form = request.args.get("format", "jsonl")
     if form not in FORMATS:
         raise InvalidInput(f"format: one of {', '.join(FORMATS)}.")
@@ -80,12 +83,6 @@ def export() -> Response:
 
 def _address(view: str, query: dict[str, Any]) -> str:
     return url_for(f"audit.{view}", **query)
-
-
-def _reader() -> Principal:
-    who = guard.principal()
-    access.require(who, Action.READ_AUDIT, Resource(who.tenant_id))
-    return who
 
 
 def _search(who: Principal) -> Search:

@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 from gateway import access, audit, identity
 from gateway.audit import Record
 from gateway.errors import GatewayError, NotAllowed, NotAuthenticated
+from gateway.needs import Needs, Open
 from gateway.routes import SESSION_COOKIE
 from webapp import guard, oidc, session
 from webapp.throttle import Attempts, TooManyAttempts
@@ -19,19 +20,19 @@ pages = Blueprint("auth", __name__)
 class SignInFailed(NotAuthenticated):
     """Signing in did not succeed.
 
-    Check both and try again. An admin of your tenant can give you a new password.
+    Check both and try again. Who has lost the password is invited anew by an admin of the tenant.
     """
 
 
 @pages.get("/sign-in")
-@guard.public
+@Needs(Open.TO_ALL)
 def sign_in() -> ResponseReturnValue:
     """The form."""
     return _form("", session.local(request.args.get("next", "/")))
 
 
 @pages.post("/sign-in")
-@guard.public
+@Needs(Open.TO_ALL)
 def check() -> ResponseReturnValue:
     """Check e-mail and password; the answer to a wrong one is the form again."""
     context = guard.context()
@@ -66,7 +67,7 @@ def _form(email: str, target: str, error: GatewayError | None = None) -> str:
 
 
 @pages.post("/sign-out")
-@guard.public
+@Needs(Open.TO_ALL)
 def sign_out() -> Response:
     """End the session here and in the database, and one that began at the OpenID provider there."""
     context = guard.context()
@@ -85,6 +86,7 @@ def sign_out() -> Response:
 
 
 @pages.get("/enter")
+@Needs(Open.TO_SIGNED_IN)
 def choose() -> str:
     """The tenants that the person may enter."""
     who = guard.principal()
@@ -106,6 +108,7 @@ def choose() -> str:
 
 
 @pages.post("/enter")
+@Needs(Open.TO_SIGNED_IN)
 def enter() -> Response:
     """Move the session to another tenant, or (empty) out of any."""
     who = guard.principal()

@@ -11,7 +11,9 @@ from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
 from gateway import audit, correlation
+from gateway.access import Action
 from gateway.errors import GatewayError, InvalidInput, NotAllowed, NotAuthenticated, NotFound
+from gateway.identity import Principal
 from webapp import guard
 
 log = logging.getLogger(__name__)
@@ -69,8 +71,10 @@ def answer(error: Exception) -> ResponseReturnValue:
     if isinstance(error, HTTPException) and (error.code or 500) < 400:
         return error
     known = translate(error)
-    if isinstance(known, NotAllowed) and g.get("principal"):
-        _record_denial(known)
+    if isinstance(known, guard.Undeclared):
+        _record_denial(Action.UNKNOWN_ROUTE, f"page {request.endpoint}", known)
+    elif isinstance(known, NotAllowed) and g.get("principal"):
+        _record_denial(f"{request.method.lower()}-page", request.path, known)
     headers = dict(CHALLENGE) if known.http_status == 401 else {}
     if wants_json():
         return known.as_json(), known.http_status, headers
@@ -94,14 +98,14 @@ def translate(error: Exception) -> GatewayError:
     return GatewayError()
 
 
-def _record_denial(error: GatewayError) -> None:
-    who = guard.principal()
+def _record_denial(action: str, resource: str, error: GatewayError) -> None:
+    who: Principal | None = g.get("principal")
     record = audit.Record(
-        who.name,
-        f"{request.method.lower()}-page",
-        request.path,
+        who.name if who else "unknown",
+        action,
+        resource,
         "denied",
-        who.tenant_id,
+        who.tenant_id if who else None,
         guard.origin(),
         error.message,
     )

@@ -14,6 +14,7 @@ from gateway.bearer import TENANT_HEADER
 from gateway.db import Database
 from gateway.errors import GatewayError, NotAllowed, NotAuthenticated
 from gateway.identity import Principal
+from gateway.needs import Needs, Open
 from webapp import guard
 from webapp.errors import CHALLENGE
 
@@ -43,7 +44,7 @@ class NotStored(GatewayError):
 
 
 @pages.get("/auth/explain")
-@guard.public
+@Needs(Open.TO_ALL)
 def explain() -> ResponseReturnValue:
     """400, 401, 403 or 503 as JSON for the request that the X-Original headers name."""
     method = request.headers.get("X-Original-Method", "GET")

@@ -13,9 +13,9 @@ import pluggy
 from flask import Blueprint, Flask, current_app, g, redirect, render_template, request
 from werkzeug.wrappers import Response
 
-from gateway import access
 from gateway.access import Action
 from gateway.errors import NotFound
+from gateway.needs import Needs
 from webapp import guard
 
 log = logging.getLogger(__name__)
@@ -47,9 +47,9 @@ def menu() -> Iterator[tuple[str, str]]:
 
 
 def disabled() -> frozenset[str]:
-    """Which extensions the tenant of this request has switched off."""
-    who = guard.principal()
-    if who.tenant_id is None:
+    """Which extensions the tenant of this request has switched off; no tenant: none."""
+    who = g.get("principal")
+    if who is None or who.tenant_id is None:
         return frozenset()
     if "disabled" not in g:
         with guard.context().database.tenant_session(who.tenant_id) as session:
@@ -91,19 +91,19 @@ def _refuse_disabled() -> None:
 
 
 @pages.get("/extensions")
+@Needs(Action.MANAGE_KEYS)
 def index() -> str:
     """Every extension of the installation and whether the tenant uses it."""
-    who = guard.principal()
-    access.require(who, Action.MANAGE_KEYS)
     return render_template(
         "extensions.html", extensions=guard.context().extensions, disabled=disabled()
     )
 
 
 @pages.post("/extensions/<name>")
+@Needs(Action.MANAGE_KEYS)
 def switch(name: str) -> Response:
     """Switch an extension on or off for the tenant."""
-    tenant_id = guard.tenant(Action.MANAGE_KEYS)
+    tenant_id = guard.tenant()
     context = guard.context()
     if name not in {extension.name for extension in context.extensions}:
         raise NotFound(f"Extension {name!r}.")

@@ -1,18 +1,28 @@
-"""Who is asking: every page needs a principal unless it says that it is public."""
+"""Who is asking, and what the page needs: both are settled before any view runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from contextlib import suppress
+from typing import cast
 
 from flask import Flask, current_app, g, request
 
-from gateway import correlation, routes, share_links
-from gateway.access import Action
+from gateway import access, correlation, routes, share_links
+from gateway.access import Action, Resource
 from gateway.bearer import TENANT_HEADER, Authenticator
-from gateway.errors import NotAuthenticated
+from gateway.errors import GatewayError, NotAllowed, NotAuthenticated
 from gateway.identity import Principal
+from gateway.needs import Needs, Open
 from gateway.portal import PortalContext
+
+_NOTHING = Needs(Action.UNKNOWN_ROUTE)
+
+
+class Undeclared(NotAllowed):
+    """This page does not say what it needs, so it is closed to everybody.
+
+    Whoever wrote it declares its needs above its view; see webapp/README.md.
+    """
 
 
 def context() -> PortalContext:
@@ -23,12 +33,6 @@ def context() -> PortalContext:
 def authenticator() -> Authenticator:
     """Who finds the principal of a token."""
     return cast("Authenticator", current_app.extensions["argonath_authenticator"])
-
-
-def public[View: Callable[..., Any]](view: View) -> View:
-    """Mark a page that anybody may open."""
-    view.is_public = True  # type: ignore[attr-defined]
-    return view
 
 
 def principal() -> Principal:
@@ -56,37 +60,49 @@ def token() -> str:
     )
 
 
-def tenant(action: Action) -> str:
-    """The tenant on which the principal may do `action`; see `PortalContext.tenant`."""
-    return context().tenant(action)
+def tenant() -> str:
+    """The tenant in which the principal works; see `PortalContext.tenant`."""
+    return context().tenant()
 
 
 def install(app: Flask) -> None:
-    """Ask for a principal before every page."""
+    """Ask before every page who opens it, and whether they may."""
     app.before_request(lambda: correlation.begin(request.headers.get(correlation.HEADER)))
     app.teardown_request(lambda _error: correlation.end())
-    app.before_request(_identify)
+    app.before_request(_enforce)
 
 
-def _identify() -> None:
+def undeclared(app: Flask) -> list[str]:
+    """The endpoints that do not say what they need."""
+    return sorted(name for name, view in app.view_functions.items() if Needs.of(view) is None)
+
+
+def _enforce() -> None:
     view = current_app.view_functions.get(request.endpoint or "")
-    if view is None or getattr(view, "is_public", False) or request.endpoint == "static":
+    if view is None:  # no such page: Flask says so
         return
-    shown = token()
-    if not shown:
-        g.principal = _visitor()
+    needs = Needs.of(view)
+    if needs is None:
+        with suppress(GatewayError):  # so that the audit can say who it was
+            g.principal = _asking(_NOTHING)
+        raise Undeclared
+    if needs.what is Open.TO_ALL:
         return
-    g.principal = authenticator()(shown, request.headers.get(TENANT_HEADER, ""))
+    g.principal = who = _asking(needs)
+    if isinstance(needs.what, Action):
+        # Whoever came by a link has no tenant; the policy binds them to their study.
+        resource = None if who.study_uid is not None else Resource(who.tenant_id)
+        access.require(who, needs.what, resource)
+
+
+def _asking(needs: Needs) -> Principal:
+    if shown := token():
+        return authenticator()(shown, request.headers.get(TENANT_HEADER, ""))
+    if needs.by_link and visit():
+        return share_links.visitor(context().database, visit())
+    raise NotAuthenticated
 
 
 def visit() -> str:
     """The token of the visit by a link that the request shows; empty when there is none."""
     return routes.visit_of(request.headers.get("Cookie", ""))
-
-
-def _visitor() -> Principal:
-    """Who came by a link, on the pages of a blueprint that is `for_links`."""
-    pages = current_app.blueprints.get(request.blueprint or "")
-    if not visit() or not getattr(pages, "for_links", False):
-        raise NotAuthenticated
-    return share_links.visitor(context().database, visit())

@@ -13,9 +13,11 @@ import rq.worker
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
+from gateway import service
 from gateway.archive import Archive
 from gateway.errors import GatewayError
 from gateway.migrate import migrations, pending
+from gateway.needs import Needs, Open
 from gateway.portal import PortalContext
 from webapp import guard
 
@@ -36,7 +38,7 @@ class NotReady(GatewayError):
 
 
 @pages.get("/health")
-@guard.public
+@Needs(Open.TO_ALL)
 def health() -> ResponseReturnValue:
     """200 when all parts are ready, else 503; the JSON names each part's state."""
     parts = state_of_parts(guard.context())
@@ -95,6 +97,11 @@ def _worker(context: PortalContext) -> None:
         raise NotReady("no worker gave a sign of life")
 
 
+def _services(context: PortalContext) -> None:
+    if names := service.silent(_redis(context), context.extensions):
+        raise NotReady(f"no sign of life: {', '.join(names)}")
+
+
 def _lives(worker: rq.worker.BaseWorker) -> bool:
     """A busy worker says nothing until its job ends; RQ forgets it when the job's time is over."""
     if worker.get_state() == "busy":
@@ -117,4 +124,5 @@ CHECKS: dict[str, Check] = {
     "redis": _redis_check,
     "archive": _archive,
     "worker": _worker,
+    "services": _services,
 }

@@ -19,6 +19,7 @@ from gateway.errors import (
     NotAuthenticated,
 )
 from gateway.invitations import GOOD_FOR_DAYS, Invitation
+from gateway.needs import Needs, Open
 from webapp import guard, people
 from webapp.session import signed_in
 from webapp.throttle import Attempts, TooManyAttempts
@@ -26,10 +27,14 @@ from webapp.throttle import Attempts, TooManyAttempts
 pages = Blueprint("invitations", __name__)
 
 
-@pages.post("/people/invitations")
+@pages.post("/people")
+@Needs(Action.MANAGE_PEOPLE)
 def invite() -> ResponseReturnValue:
-    """Send the link by e-mail; without a mail server, or when it fails, show it this once."""
-    tenant_id, context = guard.tenant(Action.MANAGE_PEOPLE), guard.context()
+    """Send the link by e-mail; without a mail server, or when it fails, show it this once.
+
+    The answer and the work are the same whether somebody of another tenant has the address or not.
+    """
+    tenant_id, context = guard.tenant(), guard.context()
     email = request.form.get("email", "").strip().lower()
     try:
         role = people.wanted_role()
@@ -50,9 +55,10 @@ def invite() -> ResponseReturnValue:
 
 
 @pages.post("/people/invitations/<int:invitation_id>/withdraw")
+@Needs(Action.MANAGE_PEOPLE)
 def withdraw(invitation_id: int) -> Response:
     """Make an invitation worthless."""
-    tenant_id, context = guard.tenant(Action.MANAGE_PEOPLE), guard.context()
+    tenant_id, context = guard.tenant(), guard.context()
     with context.database.tenant_session(tenant_id) as session:
         email = invitations.withdraw(session, invitation_id)
         context.record(session, "withdraw-invitation", f"person {email}", tenant_id)
@@ -61,17 +67,15 @@ def withdraw(invitation_id: int) -> Response:
 
 
 @pages.get("/invitations/<token>")
-@guard.public
+@Needs(Open.TO_ALL)
 def show(token: str, error: GatewayError | None = None) -> ResponseReturnValue:
     """Who invites whom to what; raises `InvitationOver`."""
     settings = guard.context().settings
     with guard.context().database.system_session("show an invitation") as session:
         invitation = invitations.find(session, token)
-        known = invitations.is_known(session, invitation.email)
     page = render_template(
         "invitation.html",
         it=invitation,
-        known=known,
         token=token,
         provider=settings.oidc_title if settings.oidc_issuer else "",
         error=error,
@@ -80,7 +84,7 @@ def show(token: str, error: GatewayError | None = None) -> ResponseReturnValue:
 
 
 @pages.post("/invitations/<token>")
-@guard.public
+@Needs(Open.TO_ALL)
 def accept(token: str) -> ResponseReturnValue:
     """Take the invitation with a password: a new one, or that of an account that exists."""
     context, password = guard.context(), request.form.get("password", "")

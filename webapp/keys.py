@@ -12,6 +12,7 @@ from gateway import identity
 from gateway.access import Action
 from gateway.errors import GatewayError, InvalidInput
 from gateway.identity import Role
+from gateway.needs import Needs
 from webapp import guard
 
 pages = Blueprint("keys", __name__, url_prefix="/keys")
@@ -24,11 +25,12 @@ LIFETIMES = {"30": "30 days", "365": "1 year", "": "no expiry"}
 
 
 @pages.get("")
+@Needs(Action.MANAGE_KEYS)
 def index(
     error: GatewayError | None = None, new_key: str = "", new_label: str = ""
 ) -> ResponseReturnValue:
     """The tenant's keys; never the keys themselves, which are not stored."""
-    tenant_id = guard.tenant(Action.MANAGE_KEYS)
+    tenant_id = guard.tenant()
     with guard.context().database.tenant_session(tenant_id) as session:
         found = session.execute(
             "SELECT *, revoked_at IS NULL AND coalesce(expires_at > now(), true) AS works "
@@ -47,9 +49,10 @@ def index(
 
 
 @pages.post("")
+@Needs(Action.MANAGE_KEYS)
 def create() -> ResponseReturnValue:
     """Make a key. This answer is the only place where it is ever shown."""
-    tenant_id = guard.tenant(Action.MANAGE_KEYS)
+    tenant_id = guard.tenant()
     context = guard.context()
     try:
         role, label, expires_at = _wanted()
@@ -62,9 +65,10 @@ def create() -> ResponseReturnValue:
 
 
 @pages.post("/<int:credential_id>/revoke")
+@Needs(Action.MANAGE_KEYS)
 def revoke(credential_id: int) -> Response:
     """Make a key worthless at once."""
-    tenant_id = guard.tenant(Action.MANAGE_KEYS)
+    tenant_id = guard.tenant()
     context = guard.context()
     with context.database.tenant_session(tenant_id) as session:
         identity.revoke_api_key(session, credential_id=credential_id)

@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 from gateway import share_links, sharing
 from gateway.access import Action
 from gateway.errors import NotAuthenticated
+from gateway.needs import Needs, Open
 from gateway.routes import LINK_COOKIE
 from gateway.share_links import LinkEnded, WrongCode
 from webapp import extensions, guard
@@ -21,9 +22,10 @@ pages = Blueprint("links", __name__)
 
 
 @pages.post("/studies/<uid>/links")
+@Needs(Action.SHARE_STUDY)
 def create(uid: str) -> ResponseReturnValue:
     """Make a link. This answer is the only place where it, and its code, are ever shown."""
-    tenant_id = guard.tenant(Action.SHARE_STUDY)
+    tenant_id = guard.tenant()
     context, who = guard.context(), guard.principal()
     expires_at = expiry(request.form.get("lifetime", ""))
     with_code = request.form.get("code") == "yes"
@@ -39,9 +41,10 @@ def create(uid: str) -> ResponseReturnValue:
 
 
 @pages.post("/links/<int:number>/revoke")
+@Needs(Action.SHARE_STUDY)
 def revoke(number: int) -> Response:
     """End a link, and every visit by it, at once."""
-    tenant_id = guard.tenant(Action.SHARE_STUDY)
+    tenant_id = guard.tenant()
     context = guard.context()
     with context.database.tenant_session(tenant_id) as session:
         uid = share_links.revoke(session, number)
@@ -51,7 +54,7 @@ def revoke(number: int) -> Response:
 
 
 @pages.get("/s/<token>")
-@guard.public
+@Needs(Open.TO_ALL)
 def ask(token: str) -> ResponseReturnValue:
     """The door. Only the button opens it: what previews an address makes no view of it."""
     wants_code = share_links.wants_code(guard.context().database, token, guard.origin())
@@ -59,7 +62,7 @@ def ask(token: str) -> ResponseReturnValue:
 
 
 @pages.post("/s/<token>")
-@guard.public
+@Needs(Open.TO_ALL)
 def enter(token: str) -> ResponseReturnValue:
     """Open the link; from then on the browser shows a cookie, and the link is out of sight."""
     context = guard.context()
@@ -82,7 +85,7 @@ def enter(token: str) -> ResponseReturnValue:
 
 
 @pages.get("/s/")
-@guard.public
+@Needs(Open.TO_ALL)
 def show() -> ResponseReturnValue:
     """The study of the visit, and nothing else."""
     database = guard.context().database

@@ -11,15 +11,16 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from gateway import access
 from gateway.access import Action
 from gateway.archive import Archive
 from gateway.db import Session
 from gateway.errors import GatewayError
+from gateway.needs import Needs
 from gateway.portal import Sample
 from webapp import extensions, guard
 
 pages = Blueprint("metrics", __name__)
+UNKNOWN_ROUTES = "argonath_unknown_route_total"
 
 # name, help, the labels, and a statement that gives them and `value`
 QUERIES: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
@@ -62,6 +63,15 @@ QUERIES: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
         ("action",),
         "SELECT action, count(*) AS value FROM audit WHERE verdict = 'denied' GROUP BY 1",
     ),
+    (
+        UNKNOWN_ROUTES,
+        "Requests refused because nothing says what their route needs.",
+        ("part",),
+        (
+            "SELECT 'portal' AS part, count(*) AS value FROM audit WHERE verdict = 'denied' "
+            "AND action = 'unknown-route' AND starts_with(resource, 'page ')"
+        ),
+    ),
 )
 
 
@@ -84,9 +94,9 @@ class _Snapshot(Collector):
 
 
 @pages.get("/metrics")
+@Needs(Action.READ_METRICS)
 def metrics() -> Response:
     """The values in Prometheus' text format."""
-    access.require(guard.principal(), Action.READ_METRICS)
     with guard.context().database.system_session("metrics") as session:
         samples = list(_samples(session))
     samples += _of_the_node()
@@ -105,8 +115,8 @@ def _of_the_node() -> Iterator[Sample]:
             unknown = archive.raw("/argonath/ready")["unknown_routes"]
     except GatewayError:
         return
-    meaning = "Requests refused because the policy does not know their route."
-    yield Sample("argonath_unknown_route_total", meaning, float(unknown))
+    meaning = "Requests refused because nothing says what their route needs."
+    yield Sample(UNKNOWN_ROUTES, meaning, float(unknown), {"part": "node"})
 
 
 def _samples(session: Session) -> Iterator[Sample]:

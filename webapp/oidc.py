@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response
 from gateway import audit, identity, invitations, oidc_people, vault
 from gateway.audit import Record, Verdict
 from gateway.errors import GatewayError, NotAllowed, NotAuthenticated, NotFound
+from gateway.needs import Needs, Open
 from gateway.oidc_claims import Stranger
 from webapp import guard
 from webapp.invitations import take
@@ -27,7 +28,7 @@ _ATTEMPT_S = 900
 
 
 @pages.get("/sign-in")
-@guard.public
+@Needs(Open.TO_ALL)
 def begin() -> Response:
     """Send somebody to the provider."""
     target, invitation = request.args.get("next", "/"), request.args.get("invitation", "")
@@ -35,13 +36,14 @@ def begin() -> Response:
 
 
 @pages.post("/link")
+@Needs(Open.TO_SIGNED_IN)
 def link() -> Response:
     """Send a signed-in person to the provider, to link the account there with the one here."""
     return leave(_begin(person=guard.principal().person_id))
 
 
 @pages.get("/callback")
-@guard.public
+@Needs(Open.TO_ALL)
 def callback() -> ResponseReturnValue:
     """Whom the provider sends back: check everything, then begin the session."""
     from gateway.oidc import Attempt, SignInRefused

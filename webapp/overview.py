@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
+from flask import Blueprint, render_template, request
 
-from gateway import access
-from gateway.access import Action, Resource
+from gateway.access import Action
+from gateway.needs import Needs
 from gateway.portal import Figure
 from webapp import extensions, guard, health
 from webapp.study_query import StudyQuery, with_badges
@@ -14,16 +14,19 @@ pages = Blueprint("overview", __name__)
 
 
 @pages.get("/")
+@Needs(Action.READ_STUDY)
 def show() -> str:
     """A tenant's overview; without a tenant (system admins), the gateway's."""
-    who = guard.principal()
-    access.require(who, Action.READ_STUDY, Resource(who.tenant_id))
-    return _gateway() if who.tenant_id is None else _tenant(who.tenant_id)
+    tenant_id = guard.principal().tenant_id
+    return _gateway() if tenant_id is None else _tenant(tenant_id)
 
 
 def _tenant(tenant_id: str) -> str:
-    with guard.context().database.tenant_session(tenant_id) as session:
+    context = guard.context()
+    with context.database.tenant_session(tenant_id) as session:
         studies, total = StudyQuery(per_page=8).run(session)
+        if "HX-Request" not in request.headers:  # the same page, refreshed: nobody looks anew
+            context.record(session, Action.READ_STUDY, "search", tenant_id, "portal: overview")
         row = session.execute(
             """
             SELECT count(*) FILTER (WHERE first_received_at > now() - interval '1 day') AS new,

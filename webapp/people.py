@@ -8,8 +8,9 @@ from werkzeug.wrappers import Response
 
 from gateway import access, identity, invitations, mail, people
 from gateway.access import Action
-from gateway.errors import Conflict, GatewayError, InvalidInput, NotAllowed
+from gateway.errors import Conflict, GatewayError, InvalidInput
 from gateway.identity import Role
+from gateway.needs import Needs
 from webapp import guard
 
 pages = Blueprint("people", __name__, url_prefix="/people")
@@ -22,6 +23,7 @@ ROLES = {
 
 
 @pages.get("")
+@Needs(Action.MANAGE_PEOPLE)
 def index(error: GatewayError | None = None, new_link: str = "") -> ResponseReturnValue:
     """The tenant's members; without a tenant (system admins), everybody."""
     who = guard.principal()
@@ -30,7 +32,7 @@ def index(error: GatewayError | None = None, new_link: str = "") -> ResponseRetu
 
 
 def _members(error: GatewayError | None, new_link: str) -> str:
-    tenant_id = guard.tenant(Action.MANAGE_PEOPLE)
+    tenant_id = guard.tenant()
     with guard.context().database.tenant_session(tenant_id) as session:
         found, invited = people.members(session), invitations.pending(session)
     roles = ROLES if guard.context().may(Action.MANAGE_OWNERS) else _without_owner()
@@ -54,37 +56,27 @@ def _everybody(error: GatewayError | None) -> str:
     return render_template("everybody.html", people=found, error=error, form=request.form)
 
 
-@pages.post("")
-def add() -> ResponseReturnValue:
-    """Add a member; without a tenant, a system admin."""
-    who, context = guard.principal(), guard.context()
-    email, password = (
-        request.form.get("email", "").strip().lower(),
-        request.form.get("password", ""),
-    )
+@pages.post("/system-admins")
+@Needs(Action.MANAGE_TENANTS)
+def add_system_admin() -> ResponseReturnValue:
+    """Add somebody who sees every tenant."""
+    context, email = guard.context(), request.form.get("email", "").strip().lower()
     try:
-        if who.tenant_id is None:
-            access.require(who, Action.MANAGE_TENANTS)
-            with context.database.system_session("add a system admin") as session:
-                identity.create_person(session, email, password, system_admin=True)
-                context.record(session, "create-user", f"person {email}", None, "system admin")
-            flash(f"{email} can sign in as system admin.")
-            return redirect("/people", 303)
-        tenant_id, role = guard.tenant(Action.MANAGE_PEOPLE), wanted_role()
-        with context.database.system_session("add a member") as session:
-            is_new = people.add(session, who, tenant_id, email, password, role)
-            context.record(session, "add-member", f"person {email}", tenant_id, f"role {role}")
-    except (InvalidInput, Conflict, people.KnownElsewhere, NotAllowed) as error:
+        with context.database.system_session("add a system admin") as session:
+            password = request.form.get("password", "")
+            identity.create_person(session, email, password, system_admin=True)
+            context.record(session, "create-user", f"person {email}", None, "system admin")
+    except (InvalidInput, Conflict) as error:
         return index(error)
-    first = "the password that you chose" if is_new else "the password that they have already"
-    flash(f"{email} is a member now and signs in with {first}.")
+    flash(f"{email} can sign in as system admin.")
     return redirect("/people", 303)
 
 
 @pages.post("/<int:person_id>/role")
+@Needs(Action.MANAGE_PEOPLE)
 def change_role(person_id: int) -> Response:
     """Give a member another role."""
-    tenant_id, role, context = guard.tenant(Action.MANAGE_PEOPLE), wanted_role(), guard.context()
+    tenant_id, role, context = guard.tenant(), wanted_role(), guard.context()
     with context.database.tenant_session(tenant_id) as session:
         member = people.change_role(session, guard.principal(), person_id, role)
         change = f"role {member.role} to {role}"
@@ -94,9 +86,10 @@ def change_role(person_id: int) -> Response:
 
 
 @pages.post("/<int:person_id>/remove")
+@Needs(Action.MANAGE_PEOPLE)
 def remove(person_id: int) -> Response:
     """End a membership."""
-    tenant_id, context = guard.tenant(Action.MANAGE_PEOPLE), guard.context()
+    tenant_id, context = guard.tenant(), guard.context()
     with context.database.tenant_session(tenant_id) as session:
         member = people.remove(session, guard.principal(), person_id)
         context.record(session, "remove-member", f"person {member.email}", tenant_id)
@@ -105,9 +98,9 @@ def remove(person_id: int) -> Response:
 
 
 @pages.post("/<int:person_id>/disabled")
+@Needs(Action.MANAGE_TENANTS)
 def disable(person_id: int) -> Response:
     """Forbid somebody to sign in anywhere, or permit it again."""
-    access.require(guard.principal(), Action.MANAGE_TENANTS)
     disabled, context = request.form.get("disabled") == "yes", guard.context()
     with context.database.system_session("disable a person") as session:
         email = people.disable(session, guard.principal(), person_id, disabled=disabled)

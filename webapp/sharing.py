@@ -13,7 +13,7 @@ from gateway.access import Action
 from gateway.audit import Record
 from gateway.db import Row, Session
 from gateway.errors import GatewayError, InvalidInput
-from gateway.tenancy import TENANT_ID
+from gateway.needs import Needs
 from webapp import guard
 
 pages = Blueprint("sharing", __name__)
@@ -44,30 +44,29 @@ def shares_of(
 
 
 @pages.post("/studies/<uid>/shares")
+@Needs(Action.SHARE_STUDY)
 def create(uid: str) -> Response:
-    """Share a study with another tenant, or give a live share another end."""
-    tenant_id = guard.tenant(Action.SHARE_STUDY)
+    """Share a study with whose sharing address it is, or give a live share another end."""
+    tenant_id = guard.tenant()
     who, database = guard.principal(), guard.context().database
-    other = request.form.get("with", "").strip()[:64]
+    address = request.form.get("address", "")
     try:
         expires_at = expiry(request.form.get("lifetime", ""))
-        if not TENANT_ID.fullmatch(other):
-            raise InvalidInput("Tenant: its name is written in lower-case letters and digits.")
         with database.tenant_session(tenant_id) as session:
-            number = sharing.share(session, tenant_id, uid, other, expires_at, who.name)
-            share = sharing.Share(number, tenant_id, uid, other, expires_at)
+            share = sharing.share(session, tenant_id, uid, address, expires_at, who.name)
             sharing.shared(session, share, who.name, guard.origin())
     except GatewayError as error:
         _record_failure(tenant_id, uid, error)
         raise
-    flash(f"Shared with {other} until {expires_at:%Y-%m-%d %H:%M} UTC.")
+    flash(f"Shared with {share.with_tenant_id} until {expires_at:%Y-%m-%d %H:%M} UTC.")
     return redirect(f"/studies/{uid}", 303)
 
 
 @pages.post("/shares/<int:number>/revoke")
+@Needs(Action.SHARE_STUDY)
 def revoke(number: int) -> Response:
     """End a share at once."""
-    tenant_id = guard.tenant(Action.SHARE_STUDY)
+    tenant_id = guard.tenant()
     with guard.context().database.tenant_session(tenant_id) as session:
         ended = sharing.revoke(session, number)
         sharing.tell(session, ended, sharing.REVOKE, guard.principal().name, guard.origin())
@@ -76,12 +75,27 @@ def revoke(number: int) -> Response:
 
 
 @pages.get("/shared")
+@Needs(Action.READ_STUDY)
 def index() -> str:
-    """What other tenants share with this one, now."""
-    tenant_id = guard.tenant(Action.READ_STUDY)
-    with guard.context().database.tenant_session(tenant_id) as session:
+    """What other tenants share with this one, now; for who may share, the sharing address."""
+    tenant_id, context = guard.tenant(), guard.context()
+    with context.database.tenant_session(tenant_id) as session:
         found = sharing.received(session)
-    return render_template("shared.html", studies=found)
+        context.record(session, Action.READ_STUDY, "search", tenant_id, "portal: shared with us")
+        address = sharing.address_of(session, tenant_id) if context.may(Action.SHARE_STUDY) else ""
+    return render_template("shared.html", studies=found, address=address)
+
+
+@pages.post("/shared/address")
+@Needs(Action.SHARE_STUDY)
+def renew_address() -> Response:
+    """Another sharing address: whoever has the old one shares nothing more by it."""
+    tenant_id, context = guard.tenant(), guard.context()
+    with context.database.tenant_session(tenant_id) as session:
+        sharing.renew_address(session, tenant_id)
+        context.record(session, "renew-sharing-address", f"tenant {tenant_id}", tenant_id)
+    flash("The sharing address is new. The old one is worthless; what was shared stays shared.")
+    return redirect("/shared", 303)
 
 
 def expiry(lifetime: str) -> datetime:

@@ -13,6 +13,7 @@ from gateway import studies as kernel
 from gateway.access import Action
 from gateway.db import Row
 from gateway.errors import GatewayError, NotFound
+from gateway.needs import Needs
 from gateway.portal import Link
 from webapp import extensions, guard, sharing
 from webapp.study_query import StudyQuery, with_badges
@@ -39,9 +40,10 @@ class Series:
 
 
 @pages.get("/studies")
+@Needs(Action.READ_STUDY)
 def index() -> str:
     """The list."""
-    tenant_id = guard.tenant(Action.READ_STUDY)
+    tenant_id = guard.tenant()
     query = StudyQuery.of(request.args)
     context = guard.context()
     with context.database.tenant_session(tenant_id) as session:
@@ -73,9 +75,10 @@ def index() -> str:
 
 
 @pages.get("/studies/<uid>")
+@Needs(Action.READ_STUDY)
 def show(uid: str) -> str:
     """One study: its series, what extensions say of it, and its audit."""
-    tenant_id = guard.tenant(Action.READ_STUDY)
+    tenant_id = guard.tenant()
     may_audit = access.permits(guard.principal(), Action.READ_AUDIT)
     with guard.context().database.tenant_session(tenant_id) as session:
         study = kernel.find(session, uid)
@@ -107,7 +110,7 @@ def _shared(uid: str, found: Sequence[Row]) -> str:
     """A study that another tenant shares with this one; to everybody else there is none."""
     if not found:
         raise NotFound(f"Study {uid}.")
-    tenant_id = guard.tenant(Action.READ_STUDY)
+    tenant_id = guard.tenant()
     sharing.note_view(found[0])
     series, trouble = series_of(tenant_id, uid)
     return render_template(

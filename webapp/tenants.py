@@ -6,18 +6,19 @@ from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.utils import redirect
 
-from gateway import access, calling_certificates, tenancy
+from gateway import calling_certificates, tenancy
 from gateway.access import Action
 from gateway.errors import Conflict, GatewayError, InvalidInput, NotFound
+from gateway.needs import Needs
 from webapp import guard
 
 pages = Blueprint("tenants", __name__, url_prefix="/tenants")
 
 
 @pages.get("")
+@Needs(Action.MANAGE_TENANTS)
 def index(error: GatewayError | None = None) -> ResponseReturnValue:
     """The tenants, and the form for a new one."""
-    access.require(guard.principal(), Action.MANAGE_TENANTS)
     with guard.context().database.system_session("list tenants") as session:
         found = session.execute(
             """
@@ -34,9 +35,9 @@ def index(error: GatewayError | None = None) -> ResponseReturnValue:
 
 
 @pages.post("")
+@Needs(Action.MANAGE_TENANTS)
 def create() -> ResponseReturnValue:
     """Add a tenant."""
-    access.require(guard.principal(), Action.MANAGE_TENANTS)
     tenant_id = request.form.get("tenant", "").strip()
     title = request.form.get("title", "").strip() or tenant_id.title()
     titles = request.form.get("ae_titles", "").split(",")
@@ -52,9 +53,9 @@ def create() -> ResponseReturnValue:
 
 
 @pages.get("/<tenant_id>")
+@Needs(Action.MANAGE_TENANTS)
 def show(tenant_id: str, error: GatewayError | None = None) -> ResponseReturnValue:
     """One tenant: under which AE titles it answers, and who may call it."""
-    access.require(guard.principal(), Action.MANAGE_TENANTS)
     with guard.context().database.system_session("show a tenant") as session:
         tenant = next((t for t in tenancy.list_tenants(session) if t.tenant_id == tenant_id), None)
         callers = session.execute(

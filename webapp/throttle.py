@@ -20,7 +20,7 @@ LONGEST_WAIT_S = 900
 class TooManyAttempts(GatewayError):
     """Too many sign-ins failed from here.
 
-    Wait, then try again; an admin of your tenant can give you a new password.
+    Wait, then try again; who has lost the password is invited anew by an admin of the tenant.
     """
 
     http_status = 429

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from extensions.routing import destinations, ledger, progress
+from extensions.routing.copies import Copier
 from extensions.routing.destinations import Destination
 from extensions.routing.ledger import Delivery, Instance
 from extensions.routing.progress import LONGEST_PAUSE_S, Outcome
 from extensions.routing.sending import Sender, open_sender
 from gateway import audit
+from gateway.actions import NeedsPerson
 from gateway.context import TaskContext
 from gateway.errors import (
     DatabaseUnavailable,
@@ -99,9 +101,14 @@ def _deliver(
     context: TaskContext, delivery: Delivery, destination: Destination, todo: list[Instance]
 ) -> None:
     try:
+        copier = Copier.prepare(context, delivery.transforms, delivery.study_instance_uid)
         settings = destinations.open_settings(destination, context.settings.encryption_key)
         with open_sender(settings) as sender:
-            _send_all(context, delivery, destination, sender, todo)
+            _send_all(context, delivery, destination, sender, copier, todo)
+    except NeedsPerson as error:
+        with context.database.tenant_session(context.tenant_id) as session:
+            progress.hold(session, delivery, error.detail)
+        return
     except DestinationUnavailable as error:
         _pause(context, delivery, destination, error.detail)
     except SecretUnreadable as error:
@@ -122,11 +129,12 @@ def _send_all(
     delivery: Delivery,
     destination: Destination,
     sender: Sender,
+    copier: Copier,
     todo: list[Instance],
 ) -> None:
     refusals, later, answered = 0, "", False
     for instance in todo:
-        outcome = _send(context, delivery, sender, instance)
+        outcome = _send(context, delivery, sender, copier, instance)
         _record(context, delivery, outcome)
         if outcome.delivered and not answered:
             with context.database.tenant_session(context.tenant_id) as session:
@@ -141,14 +149,22 @@ def _send_all(
         raise DestinationUnavailable(later)
 
 
-def _send(context: TaskContext, delivery: Delivery, sender: Sender, instance: Instance) -> Outcome:
+def _send(
+    context: TaskContext, delivery: Delivery, sender: Sender, copier: Copier, instance: Instance
+) -> Outcome:
     uid = instance.sop_instance_uid
     try:
-        file = context.archive.file_of(
+        received = context.archive.file_of(
             delivery.study_instance_uid, instance.series_instance_uid, uid
         )
     except NotFound:
         return Outcome(uid, False, True, "", "It is no longer in the archive.")
+    try:
+        file = copier.copy(received)
+    except GatewayError as error:
+        if not error.permanent:
+            raise
+        return Outcome(uid, False, True, "", str(error))
 
     def going() -> None:
         with context.database.tenant_session(context.tenant_id) as session:

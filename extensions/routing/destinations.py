@@ -15,6 +15,7 @@ from typing import Any, Literal
 import psycopg.errors
 from psycopg.types.json import Jsonb
 
+from extensions.routing import editing, rulebook
 from extensions.routing.destination_settings import (
     SECRET_FIELDS,
     DestinationSettings,
@@ -25,9 +26,16 @@ from extensions.routing.destination_settings import (
 )
 from gateway import audit, jobs, vault
 from gateway.db import Row, Session
-from gateway.errors import Conflict, InvalidInput, NotFound
+from gateway.errors import Conflict, GatewayError, InvalidInput, NotFound
 
 type Change = Literal["create-destination", "change-destination", "delete-destination"]
+
+
+class NoSuchDestination(GatewayError):
+    """A rule forwards to a destination that does not exist.
+
+    Add a destination of that name, or change the rule; then release the study.
+    """
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,17 @@ def get_destination(session: Session, destination_id: int) -> Destination:
     ).fetchone()
     if row is None:
         raise NotFound(f"Destination {destination_id}.")
+    return _read(row)
+
+
+def named(session: Session, name: str) -> Destination:
+    """The destination of that name; raises `NoSuchDestination`."""
+    row = session.execute(
+        f"SELECT {_COLUMNS} FROM destination WHERE name = %s",  # noqa: S608  ours
+        [name],
+    ).fetchone()
+    if row is None:
+        raise NoSuchDestination(repr(name))
     return _read(row)
 
 
@@ -143,6 +162,8 @@ def update_destination(
         raise Conflict(f"A destination named {name!r}.") from error
     if row is None:
         raise NotFound(f"Destination {destination_id}.")
+    if name != before.name:
+        _rename_in_rules(session, before.name, name, actor, origin)
     waiting = {"destination_id": destination_id}
     jobs.hurry(session, extension="routing", task="deliver", arguments=waiting)
     _audit(session, "change-destination", name, actor, origin, parsed.address)
@@ -154,11 +175,10 @@ def delete_destination(
 ) -> None:
     """Remove a destination that no rule uses; what was not delivered to it fails."""
     destination = get_destination(session, destination_id)
-    try:
-        with session.transaction():
-            session.execute("DELETE FROM destination WHERE destination_id = %s", [destination_id])
-    except psycopg.errors.ForeignKeyViolation as error:
-        raise Conflict(f"A rule forwards to {destination.name!r}; change that rule.") from error
+    used_by = editing.forwarding_to(rulebook.live(session).rules, destination.name)
+    if used_by:
+        raise Conflict(f"Rule {used_by[0]!r} forwards to {destination.name!r}; change that rule.")
+    session.execute("DELETE FROM destination WHERE destination_id = %s", [destination_id])
     _audit(session, "delete-destination", destination.name, actor, origin, destination.address)
 
 
@@ -174,6 +194,19 @@ def _read(row: Row) -> Destination:
         float(row["retry_in_s"]),
         row["last_error"],
     )
+
+
+def _rename_in_rules(session: Session, before: str, after: str, actor: str, origin: str) -> None:
+    book = rulebook.live(session)
+    if editing.forwarding_to(book.rules, before):
+        rulebook.save(
+            session,
+            editing.redirected(book.rules, before, after),
+            based_on=book.version,
+            note=f"The destination {before} is now called {after}",
+            actor=actor,
+            origin=origin,
+        )
 
 
 def _name(name: str) -> str:

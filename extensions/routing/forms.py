@@ -1,8 +1,8 @@
-"""What a filled-in form says: settings of a destination, conditions of a rule. No I/O."""
+"""What a filled-in form says: settings of a destination. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from extensions.routing.destination_settings import MODELS
@@ -16,20 +16,6 @@ def settings_of(form: Mapping[str, str], kind: str) -> dict[str, Any]:
         raise InvalidInput(f"kind: {kind!r} is unknown; use dimse or dicomweb.")
     given = {name: form.get(name, "").strip() for name in model.model_fields if name != "kind"}
     return {name: value for name, value in given.items() if value}
-
-
-def conditions_of(
-    tags: Sequence[str], operators: Sequence[str], values: Sequence[str]
-) -> list[dict[str, str]]:
-    """The rows of a rule's form; a row that is empty altogether is none."""
-    if not len(tags) == len(operators) == len(values):
-        raise InvalidInput("conditions: each needs a tag, an operator and a value.")
-    rows = zip(tags, operators, values, strict=True)
-    return [
-        {"tag": tag, "operator": operator, "value": value}
-        for tag, operator, value in rows
-        if tag.strip() or value.strip()
-    ]
 
 
 def number_of(text: str, name: str) -> int:

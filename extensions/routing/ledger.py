@@ -12,21 +12,23 @@ from datetime import datetime
 from typing import Any, Literal
 
 from gateway import audit, jobs
+from gateway.actions import Step, steps_of
 from gateway.db import Row, Session
 from gateway.errors import NotFound
 
-type DeliveryState = Literal["waiting", "sending", "delivered", "failed"]
+type DeliveryState = Literal["waiting", "sending", "held", "delivered", "failed"]
 type InstanceState = Literal["planned", "sending", "delivered", "failed"]
 
-STATES: tuple[DeliveryState, ...] = ("waiting", "sending", "delivered", "failed")
+STATES: tuple[DeliveryState, ...] = ("waiting", "sending", "held", "delivered", "failed")
 
 
 @dataclass(frozen=True)
 class Delivery:
     """One study to one destination, counted.
 
-    `state` is *sending* or *waiting* while something is outstanding, else *failed* if the
-    destination refused an instance for good, else *delivered*.
+    `state` is *sending* or *waiting* while something is outstanding, *held* while that waits for a
+    person, else *failed* if the destination refused an instance for good, else *delivered*.
+    `transforms` is what is done to each copy; without any it is sent as it was received.
     """
 
     delivery_id: int
@@ -35,6 +37,9 @@ class Delivery:
     destination_name: str
     rule_name: str
     reason: list[dict[str, Any]]
+    transforms: tuple[Step, ...]
+    priority: str
+    held: str
     state: DeliveryState
     planned: int
     sending: int
@@ -69,7 +74,8 @@ class Instance:
 
 _DELIVERIES = """
     SELECT d.*, c.planned, c.sending, c.delivered, c.failed,
-           CASE WHEN c.sending > 0 THEN 'sending' WHEN c.planned > 0 THEN 'waiting'
+           CASE WHEN d.held <> '' AND c.planned > 0 THEN 'held'
+                WHEN c.sending > 0 THEN 'sending' WHEN c.planned > 0 THEN 'waiting'
                 WHEN c.failed > 0 THEN 'failed' ELSE 'delivered' END AS state
     FROM delivery d CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE i.state = 'planned') AS planned,
@@ -136,7 +142,7 @@ def failures(session: Session, *, limit: int = 50, offset: int = 0) -> list[Deli
 def release(session: Session, delivery_id: int, *, actor: str, origin: str = "") -> int:
     """Try again, now, what failed or waits; how many instances that are. Raises `NotFound`."""
     row = session.execute(
-        "UPDATE delivery SET next_try_at = NULL, updated_at = now() "
+        "UPDATE delivery SET next_try_at = NULL, held = '', updated_at = now() "
         "WHERE delivery_id = %s RETURNING tenant_id, destination_id, destination_name, "
         "study_instance_uid",
         [delivery_id],
@@ -151,32 +157,47 @@ def release(session: Session, delivery_id: int, *, actor: str, origin: str = "")
     session.execute(
         "UPDATE destination SET retry_at = NULL WHERE destination_id = %s", [row["destination_id"]]
     )
-    enqueue_delivery(session, row["tenant_id"], delivery_id, row["destination_id"])
-    audit.append(
-        session,
-        audit.Record(
-            actor=actor,
-            action="release-delivery",
-            resource=f"study {row['study_instance_uid']}",
-            verdict="allowed",
-            tenant_id=row["tenant_id"],
-            origin=origin,
-            detail=f"to {row['destination_name']}",
-        ),
+    enqueue_delivery(
+        session, row["tenant_id"], delivery_id, row["destination_id"], row["study_instance_uid"]
     )
+    _tell(session, row, "release-delivery", actor, origin)
     return len(instances_of(session, delivery_id, states=["planned", "sending"]))
 
 
+def cancel(session: Session, delivery_id: int, *, actor: str, origin: str = "") -> None:
+    """Send nothing more of a delivery, until it is released. Raises `NotFound`.
+
+    An instance that is under way at this moment may still arrive, and then counts as delivered.
+    """
+    row = session.execute(
+        "UPDATE delivery SET next_try_at = NULL, last_error = NULL, updated_at = now() "
+        "WHERE delivery_id = %s RETURNING tenant_id, destination_name, study_instance_uid",
+        [delivery_id],
+    ).fetchone()
+    if row is None:
+        raise NotFound(f"Delivery {delivery_id}.")
+    session.execute(
+        "UPDATE delivery_instance SET state = 'failed', cause = %s, updated_at = now() "
+        "WHERE delivery_id = %s AND state IN ('planned', 'sending')",
+        [f"Cancelled by {actor}.", delivery_id],
+    )
+    jobs.call_off(
+        session, extension="routing", task="deliver", arguments={"delivery_id": delivery_id}
+    )
+    _tell(session, row, "cancel-delivery", actor, origin)
+
+
 def enqueue_delivery(
-    session: Session, tenant_id: str, delivery_id: int, destination_id: int | None
+    session: Session, tenant_id: str, delivery_id: int, destination_id: int | None, study_uid: str
 ) -> None:
-    """Have the delivery run."""
+    """Have the delivery run; its study stays until it has."""
     jobs.enqueue(
         session,
         tenant_id=tenant_id,
         extension="routing",
         task="deliver",
         arguments={"delivery_id": delivery_id, "destination_id": destination_id},
+        study_uid=study_uid,
         max_attempts=1000,
         time_limit_s=3600,
     )
@@ -188,8 +209,22 @@ def hurry_next(session: Session, destination_id: int | None) -> None:
     jobs.hurry_oldest(session, extension="routing", task="deliver", arguments=waiting)
 
 
+def _tell(session: Session, row: Row, action: str, actor: str, origin: str) -> None:
+    record = audit.Record(
+        actor,
+        action,
+        f"study {row['study_instance_uid']}",
+        "allowed",
+        row["tenant_id"],
+        origin,
+        f"to {row['destination_name']}",
+    )
+    audit.append(session, record)
+
+
 def _delivery(row: Row) -> Delivery:
-    return Delivery(**{name: row[name] for name in Delivery.__dataclass_fields__})
+    values = {name: row[name] for name in Delivery.__dataclass_fields__}
+    return Delivery(**{**values, "transforms": steps_of(row["transforms"])})
 
 
 def _instance(row: Row) -> Instance:

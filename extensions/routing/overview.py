@@ -9,7 +9,8 @@ from gateway.db import Session
 # The ledger's rule for a delivery's state, without counting what nobody asks for.
 _STATES = """
     SELECT d.study_instance_uid,
-           CASE WHEN EXISTS (SELECT FROM delivery_instance i WHERE i.delivery_id = d.delivery_id
+           CASE WHEN d.held <> '' THEN 'held'
+                WHEN EXISTS (SELECT FROM delivery_instance i WHERE i.delivery_id = d.delivery_id
                              AND i.state = 'sending') THEN 'sending'
                 WHEN EXISTS (SELECT FROM delivery_instance i WHERE i.delivery_id = d.delivery_id
                              AND i.state = 'planned') THEN 'waiting'

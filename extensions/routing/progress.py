@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from extensions.routing.destinations import Destination
 from extensions.routing.ledger import Delivery, Instance, instances_of
-from extensions.routing.rules import Verdict
+from gateway.actions import Subject
 from gateway.db import Session
 from gateway.jobs import backoff_s
 
 LONGEST_PAUSE_S = 120.0
 STUDY_DELETED = "The study was deleted here."
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What names an instance in the archive."""
-
-    sop_instance_uid: str
-    series_instance_uid: str
-    sop_class_uid: str
 
 
 @dataclass(frozen=True)
@@ -39,30 +34,28 @@ class Outcome:
     cause: str = ""
 
 
-def plan(
-    session: Session,
-    *,
-    study_instance_uid: str,
-    destination_id: int,
-    rule_name: str,
-    verdict: Verdict,
-    instances: Sequence[Reference],
-) -> tuple[int, int]:
+def plan(session: Session, destination: Destination, subject: Subject) -> tuple[int, int]:
     """Note what is to arrive where; what the ledger has already stays. Its id, and how many new."""
-    reason = [
-        {"condition": str(f.condition), "seen": list(f.seen), "met": f.met}
-        for f in verdict.findings
-    ]
+    transforms = [step.as_json() for step in subject.transforms]
     row = session.execute(
         """
         INSERT INTO delivery (tenant_id, study_instance_uid, destination_id, destination_name,
-                              rule_name, reason)
-        SELECT tenant_id, %s, destination_id, name, %s, %s FROM destination
-        WHERE destination_id = %s
-        ON CONFLICT (tenant_id, destination_id, study_instance_uid) DO UPDATE SET updated_at = now()
-        RETURNING delivery_id
+                              rule_name, reason, transforms, pipeline, priority)
+        SELECT tenant_id, %(study)s, destination_id, name, %(rule)s, %(reason)s, %(transforms)s,
+               %(pipeline)s, %(priority)s
+        FROM destination WHERE destination_id = %(destination)s
+        ON CONFLICT (tenant_id, destination_id, study_instance_uid, pipeline)
+        DO UPDATE SET updated_at = now() RETURNING delivery_id
         """,
-        [study_instance_uid, rule_name, Jsonb(reason), destination_id],
+        {
+            "study": subject.study_instance_uid,
+            "rule": subject.rule_name,
+            "reason": Jsonb(list(subject.reason)),
+            "transforms": Jsonb(transforms),
+            "pipeline": pipeline_of(transforms),
+            "priority": subject.priority,
+            "destination": destination.destination_id,
+        },
     ).fetchone()
     if row is None:  # the destination was removed meanwhile
         return 0, 0
@@ -77,13 +70,21 @@ def plan(
         """,
         [
             row["delivery_id"],
-            [i.sop_instance_uid for i in instances],
-            [i.series_instance_uid for i in instances],
-            [i.sop_class_uid for i in instances],
+            [i.sop_instance_uid for i in subject.instances],
+            [i.series_instance_uid for i in subject.instances],
+            [i.sop_class_uid for i in subject.instances],
             STUDY_DELETED,  # it is here again
         ],
     )
     return row["delivery_id"], cursor.rowcount
+
+
+def pipeline_of(transforms: Sequence[Mapping[str, Any]]) -> str:
+    """Names what is done to the copies of a delivery; empty: they are sent as they are."""
+    if not transforms:
+        return ""
+    told = json.dumps(transforms, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def outstanding(session: Session, delivery_id: int) -> list[Instance]:
@@ -158,6 +159,14 @@ def wait(session: Session, delivery: Delivery, *, error: str, delay_s: float | N
             "WHERE delivery_id = %s AND state = 'sending'",
             [delivery.delivery_id],
         )
+
+
+def hold(session: Session, delivery: Delivery, why: str) -> None:
+    """The delivery waits for a person, who releases it."""
+    session.execute(
+        "UPDATE delivery SET held = %s, updated_at = now() WHERE delivery_id = %s",
+        [why, delivery.delivery_id],
+    )
 
 
 def reached(session: Session, destination_id: int, delivery_id: int) -> None:

@@ -1,167 +1,120 @@
-"""The rows that hold a tenant's rules. All functions take a tenant's session."""
+"""The rows that hold a tenant's rules, every version of them. All functions take its session."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import datetime
 
 import psycopg.errors
 from psycopg.types.json import Jsonb
 
-from extensions.routing.rules import Condition, parse_conditions
-from gateway import audit
+from extensions.routing.rule import RuleDocument, Trigger, parse_rules
+from gateway import audit, studies
 from gateway.db import Row, Session
 from gateway.errors import Conflict, InvalidInput, NotFound
 
-type Change = Literal["create-rule", "change-rule", "delete-rule"]
-
 
 @dataclass(frozen=True)
-class Rule:
-    """If a study meets `conditions`, it is forwarded to the destination."""
+class Rulebook:
+    """All rules of a tenant in their order, as one version of them. Version 0: there are none."""
 
-    rule_id: int
-    name: str
-    enabled: bool
-    conditions: tuple[Condition, ...]
-    destination_id: int
-    destination_name: str
-
-
-_RULES = (
-    "SELECT r.*, d.name AS destination_name "
-    "FROM routing_rule r JOIN destination d USING (destination_id) "
-)
+    version: int
+    rules: tuple[RuleDocument, ...]
+    author: str = ""
+    note: str = ""
+    created_at: datetime | None = None
 
 
-def list_rules(session: Session, *, enabled_only: bool = False) -> list[Rule]:
-    """Every rule, or those that are switched on, by name."""
-    rows = session.execute(_RULES + "WHERE r.enabled OR NOT %s ORDER BY r.name", [enabled_only])
-    return [_read(row) for row in rows]
+def live(session: Session) -> Rulebook:
+    """The rules by which studies are routed now."""
+    row = session.execute("SELECT * FROM rulebook ORDER BY version DESC LIMIT 1").fetchone()
+    return Rulebook(0, ()) if row is None else _read(row)
 
 
-def get_rule(session: Session, rule_id: int) -> Rule:
-    """One rule; raises `NotFound`."""
-    row = session.execute(_RULES + "WHERE r.rule_id = %s", [rule_id]).fetchone()
+def get(session: Session, version: int) -> Rulebook:
+    """One version; raises `NotFound`."""
+    row = session.execute("SELECT * FROM rulebook WHERE version = %s", [version]).fetchone()
     if row is None:
-        raise NotFound(f"Rule {rule_id}.")
+        raise NotFound(f"Version {version} of the rules.")
     return _read(row)
 
 
-def create_rule(
+def history(session: Session, *, limit: int = 50, before: int | None = None) -> list[Rulebook]:
+    """Versions, newest first."""
+    rows = session.execute(
+        "SELECT * FROM rulebook WHERE %(before)s::integer IS NULL OR version < %(before)s "
+        "ORDER BY version DESC LIMIT %(limit)s",
+        {"before": before, "limit": limit},
+    )
+    return [_read(row) for row in rows]
+
+
+def save(
     session: Session,
+    changed: Sequence[RuleDocument],
     *,
-    name: str,
-    conditions: Sequence[Mapping[str, Any]],
-    destination_id: int,
-    enabled: bool = True,
+    based_on: int,
+    note: str = "",
     actor: str,
     origin: str = "",
-) -> Rule:
-    """Add a rule; raises `InvalidInput` naming the place and the cure, or `Conflict`."""
-    return _write(
-        session,
-        "INSERT INTO routing_rule (tenant_id, name, conditions, destination_id, enabled) "
-        "VALUES (current_tenant(), %(name)s, %(conditions)s, %(destination)s, %(enabled)s) "
-        "RETURNING rule_id",
-        _checked(name, conditions, destination_id, enabled),
-        "create-rule",
-        actor,
-        origin,
-    )
+) -> Rulebook:
+    """Make a new version live; raises `Conflict` if `based_on` is not the live one any more.
 
-
-def update_rule(
-    session: Session,
-    rule_id: int,
-    *,
-    name: str,
-    conditions: Sequence[Mapping[str, Any]],
-    destination_id: int,
-    enabled: bool,
-    actor: str,
-    origin: str = "",
-) -> Rule:
-    """Change a rule; raises `NotFound`, and as creating does."""
-    return _write(
-        session,
-        "UPDATE routing_rule SET name = %(name)s, conditions = %(conditions)s, "
-        "destination_id = %(destination)s, enabled = %(enabled)s "
-        "WHERE rule_id = %(rule)s RETURNING rule_id",
-        {"rule": rule_id, **_checked(name, conditions, destination_id, enabled)},
-        "change-rule",
-        actor,
-        origin,
-    )
-
-
-def delete_rule(session: Session, rule_id: int, *, actor: str, origin: str = "") -> None:
-    """Remove a rule; what it has planned already is still delivered."""
-    rule = get_rule(session, rule_id)
-    session.execute("DELETE FROM routing_rule WHERE rule_id = %s", [rule_id])
-    _audit(session, "delete-rule", rule, actor, origin)
-
-
-def _checked(
-    name: str, conditions: Sequence[Mapping[str, Any]], destination_id: int, enabled: bool
-) -> dict[str, Any]:
-    name = name.strip()
-    if not 1 <= len(name) <= 64:
-        raise InvalidInput("name: 1 to 64 characters.")
-    return {
-        "name": name,
-        "conditions": Jsonb([c.as_json() for c in parse_conditions(conditions)]),
-        "destination": destination_id,
-        "enabled": enabled,
-    }
-
-
-def _write(
-    session: Session,
-    statement: str,
-    values: dict[str, Any],
-    action: Change,
-    actor: str,
-    origin: str,
-) -> Rule:
+    Raises `InvalidInput` for a rule that is on and forwards to a destination that is not there.
+    """
+    _check_destinations(session, changed)
     try:
         with session.transaction():
-            row = session.execute(statement, values).fetchone()
-    except psycopg.errors.UniqueViolation as error:
-        raise Conflict(f"A rule named {values['name']!r}.") from error
-    except psycopg.errors.ForeignKeyViolation as error:
-        raise InvalidInput("destination: there is no such destination; choose one.") from error
+            row = session.execute(
+                """
+                INSERT INTO rulebook (tenant_id, version, rules, author, note)
+                SELECT current_tenant(), %(based_on)s + 1, %(rules)s, %(actor)s, %(note)s
+                WHERE %(based_on)s = (SELECT coalesce(max(version), 0) FROM rulebook)
+                RETURNING *
+                """,
+                {
+                    "based_on": based_on,
+                    "rules": Jsonb([rule.as_json() for rule in changed]),
+                    "actor": actor,
+                    "note": note,
+                },
+            ).fetchone()
+    except psycopg.errors.UniqueViolation:
+        row = None
     if row is None:
-        raise NotFound(f"Rule {values.get('rule')}.")
-    rule = get_rule(session, row["rule_id"])
-    _audit(session, action, rule, actor, origin)
-    return rule
-
-
-def _audit(session: Session, action: Change, rule: Rule, actor: str, origin: str) -> None:
-    tenant = session.execute("SELECT current_tenant() AS id").fetchone()
-    # The kinds of condition, not their values: a rule may name a patient.
-    tags = ", ".join(f"{c.tag} {c.operator}" for c in rule.conditions) or "every study"
+        raise Conflict("The rules were changed meanwhile; look at them and change them again.")
+    early = {Trigger.INSTANCE_RECEIVED, Trigger.SERIES_STABLE}
+    wanted = any(rule.enabled and rule.trigger in early for rule in changed)
+    studies.watch_arrivals(session, "routing", wanted=wanted)
     record = audit.Record(
         actor=actor,
-        action=action,
-        resource=f"rule {rule.name}",
+        action="change-rules",
+        resource=f"rules version {row['version']}",
         verdict="allowed",
-        tenant_id=tenant["id"] if tenant else None,
+        tenant_id=row["tenant_id"],
         origin=origin,
-        detail=f"{tags} to {rule.destination_name}, {'on' if rule.enabled else 'off'}",
+        detail=note,
     )
     audit.append(session, record)
+    return _read(row)
 
 
-def _read(row: Row) -> Rule:
-    conditions = tuple(parse_conditions(row["conditions"]))
-    return Rule(
-        row["rule_id"],
-        row["name"],
-        row["enabled"],
-        conditions,
-        row["destination_id"],
-        row["destination_name"],
+def _check_destinations(session: Session, rules: Sequence[RuleDocument]) -> None:
+    known = {row["name"] for row in session.execute("SELECT name FROM destination")}
+    for rule in rules:
+        for step in rule.actions:
+            name = step.settings.get("to")
+            if rule.enabled and step.action == "forward" and name not in known:
+                cure = "add it first, or choose another."
+                raise InvalidInput(f"{rule.name}: there is no destination {name!r}; {cure}")
+
+
+def _read(row: Row) -> Rulebook:
+    return Rulebook(
+        row["version"],
+        parse_rules(row["rules"]),
+        row["author"],
+        row["note"],
+        row["created_at"],
     )

@@ -17,7 +17,6 @@ from gateway.errors import DestinationUnavailable
 
 _FAILED_SOP_SEQUENCE = "00081198"
 _FAILURE_REASON = "00081197"
-_REFERENCED_SOP_INSTANCE = "00081155"
 # These say that the whole destination is set up wrongly or cannot now: no instance's fault.
 _WHOLE_DESTINATION = frozenset({401, 403, 404, 405, 407, 408, 429, 502, 503, 504})
 _LATER = frozenset({500, 507})
@@ -71,7 +70,7 @@ def client(settings: DicomwebSettings, timeout_s: float) -> httpx.Client:
 def read_answer(uid: str, answer: httpx.Response) -> Outcome:
     """What a STOW-RS response says about its one instance (PS3.18 section 10.5.3)."""
     shown = f"HTTP {answer.status_code}"
-    reason = _failure(uid, answer)
+    reason = _failure(answer)
     if reason is not None:
         outcome = outcome_of(uid, reason)
         both = f"{shown}, {outcome.remote_status}"
@@ -90,13 +89,14 @@ def _accepted(uid: str, answer: httpx.Response, shown: str) -> Outcome:
     return Outcome(uid, True, False, shown)
 
 
-def _failure(uid: str, answer: httpx.Response) -> int | None:
-    """The Failure Reason (PS3.3 section C.14.1.1) of the instance, if it is listed as failed."""
+def _failure(answer: httpx.Response) -> int | None:
+    """The Failure Reason (PS3.3 section C.14.1.1) of the one instance, if it is listed as failed.
+
+    Its UID is not compared: a copy may have another than the instance in our archive.
+    """
     try:
         for item in (_body(answer) or {}).get(_FAILED_SOP_SEQUENCE, {}).get("Value", []):
-            named = item.get(_REFERENCED_SOP_INSTANCE, {}).get("Value", [uid])
-            if uid in named:
-                return int(item.get(_FAILURE_REASON, {}).get("Value", [0x0110])[0])
+            return int(item.get(_FAILURE_REASON, {}).get("Value", [0x0110])[0])
     except (AttributeError, TypeError, ValueError, LookupError):
         return 0x0110  # it lists failures in a shape that we cannot read
     return None

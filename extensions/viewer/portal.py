@@ -10,11 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from flask import Blueprint, Response, current_app, make_response, render_template
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    make_response,
+    render_template,
+    send_from_directory,
+)
 
 from gateway.access import Action
 from gateway.errors import GatewayError
 from gateway.hookspecs import hookimpl
+from gateway.needs import Needs
 from gateway.portal import Link, PortalContext
 
 FILES = Path("/opt/ohif/dist")
@@ -26,10 +34,8 @@ POLICY = (
     "img-src 'self' data: blob:; media-src 'self' blob:; "
     "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-pages = Blueprint(
-    "viewer", "extensions.viewer", template_folder="templates", static_folder="static"
-)
-pages.for_links = True  # type: ignore[attr-defined]
+OURS = Path(__file__).parent / "static"
+pages = Blueprint("viewer", "extensions.viewer", template_folder="templates")
 
 
 class ViewerMissing(GatewayError):
@@ -57,13 +63,21 @@ def study_links(study_uids: Sequence[str]) -> dict[str, list[Link]]:
     }
 
 
+@pages.get("/static/<path:filename>")
+@Needs(Action.READ_STUDY, by_link=True)
+def static(filename: str) -> Response:
+    """OHIF's configuration."""
+    return send_from_directory(OURS, filename)
+
+
 @pages.get("/")
 @pages.get("/<path:route>")
+@Needs(Action.READ_STUDY, by_link=True)
 def show(route: str = "") -> Response:  # noqa: ARG001 - OHIF reads it in the browser
-    """OHIF, for a person who may read studies."""
+    """OHIF, for a person who may read studies, and for whoever came by a link to one."""
     context = cast("PortalContext", current_app.extensions["argonath"])
     if context.principal().study_uid is None:  # else the visitor of a link, who has no tenant
-        context.tenant(Action.READ_STUDY)
+        context.tenant()
     if not FILES.is_dir():
         raise ViewerMissing
     answer = make_response(render_template("viewer/shell.html"))

@@ -49,6 +49,10 @@ _USERS = Code("110137", "User Security Attributes Changed")
 _OF_ACTION: Mapping[str, Event] = {
     "store-study": Event(_TRANSFERRED, "C"),
     "deliver-study": Event(_TRANSFERRED, "R"),
+    "retrieve-study": Event(_TRANSFERRED, "C"),
+    "commit-storage": Event(_QUERY, "E"),
+    "report-commitment": Event(_QUERY, "E"),
+    "read-worklist": Event(_QUERY, "E"),
     "delete-study": Event(_DELETED, "D"),
     "read-audit": Event(_LOG_USED, "R"),
     "export-audit": Event(_LOG_USED, "R"),
@@ -56,6 +60,7 @@ _OF_ACTION: Mapping[str, Event] = {
     "sign-out": Event(_SIGN_IN, "E", _LOGOUT),
     "enter-tenant": Event(_ALERT, "E", _USERS),
     "raw-archive": Event(_ALERT, "E", _RESTRICTED),
+    "reidentify": Event(_ALERT, "E", _RESTRICTED),
     "unknown-route": Event(_ALERT, "E", _RESTRICTED),
     "audit.tampered": Event(_ALERT, "E", _SECURITY),
     "audit.lost-reads": Event(_ALERT, "E", _SECURITY),
@@ -81,6 +86,7 @@ _SUBJECTS: Mapping[str, Code] = {
     "tls-only": _SECURITY,
     "destination": _SOFTWARE,
     "rule": _SOFTWARE,
+    "source": _SOFTWARE,
 }
 
 

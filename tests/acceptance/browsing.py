@@ -90,7 +90,7 @@ def enter(browser: Chrome, gateway: RunningGateway, tenant: str = "north") -> No
 
 def client_of(gateway: RunningGateway, email: str, password: str) -> httpx.Client:
     """Somebody else, who is signed in too; answers are JSON where a person would see a page."""
-    client = httpx.Client(base_url=gateway.url, headers={"Accept": "application/json"})
+    client = httpx.Client(base_url=gateway.url, headers={"Accept": "application/json"}, timeout=30)
     form = client.get("/sign-in").text
     token = re.search(r'name="csrf_token" value="([^"]+)"', form)
     assert token is not None

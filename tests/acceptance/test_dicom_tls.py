@@ -16,9 +16,10 @@ import psycopg
 import pytest
 from pydicom import Dataset
 from pynetdicom import AE
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove
+from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformationModelMove
 
 from gateway.phantom import ct_phantom
+from tests.acceptance.committing import Modality, n_action, request
 from tests.acceptance.conftest import RunningGateway, free_port, make_gateway, study_uid_of
 from tests.acceptance.trail import last_record, records
 from tests.certificates import Authority, Pair
@@ -270,6 +271,26 @@ def test_a_tenant_may_be_reached_by_tls_alone(tls: TLSGateway, tmp_path: Path) -
     finally:
         tls.gateway.argonath("tenant", "tls", "north", "optional")
     tls.gateway.wait_until(lambda: plain(tls, tmp_path, "NORTH"), 10)
+
+
+def test_storage_commitment_is_asked_for_by_tls_and_reported(
+    tls: TLSGateway, tmp_path: Path
+) -> None:
+    shown = ssl.create_default_context(cafile=str(tls.server))
+    shown.load_cert_chain(tls.ct1.certificate, tls.ct1.key)
+    ct1 = Modality(tls.gateway, "CT1", "NORTH", free_port())
+    asked = request([(CTImageStorage, "1.2.3")])
+
+    def ask() -> bool:
+        return n_action(tls.gateway, asked, "CT1", "NORTH", tls=(tls.port, shown)) == 0
+
+    with ct1.listening(), calls(tls, "north", "CT1", may_query=False, port=ct1.port):
+        before = last_record(tls.gateway)
+        tls.gateway.wait_until(ask, 10)
+        assert ct1.answer(str(asked.TransactionUID))[2] == {"1.2.3": 0x0112}
+        found = records(tls.gateway, after=before)
+        (record,) = [row for row in found if row["action"] == "commit-storage"]
+        assert (record["actor"], record["origin"]) == ("CT1", "127.0.0.1")
 
 
 def plain(tls: TLSGateway, folder: Path, called: str) -> bool:

@@ -19,11 +19,11 @@ from extensions.routing.destinations import (
     delete_destination,
     list_destinations,
 )
-from extensions.routing.rulebook import create_rule, delete_rule
 from gateway.db import Database, Session
 from tests.acceptance.conftest import RunningGateway, free_port, study_uid_of
 from tests.acceptance.test_real_ct import real_ct
 from tests.acceptance.watching import Watch
+from tests.routing_rules import add_rule, remove_rule
 
 SLICES = 40
 
@@ -84,20 +84,12 @@ def receiver(gateway: RunningGateway, tmp_path: Path) -> Iterator[Receiver]:
             settings={"host": "127.0.0.1", "port": receiver.port, "called_aet": "RECEIVER"},
             actor="test",
         )
-        rule = create_rule(
-            session,
-            name=name,
-            conditions=[
-                {"tag": "Modality", "operator": "equals", "value": "CT"},
-                {"tag": "PatientName", "operator": "equals", "value": receiver.patient},
-            ],
-            destination_id=destination.destination_id,
-            actor="test",
-        )
+        patient = ("PatientName", "equals", receiver.patient)
+        add_rule(session, name, name, ("Modality", "equals", "CT"), patient)
     yield receiver
     receiver.kill()
     with routing(gateway) as session:
-        delete_rule(session, rule.rule_id, actor="test")
+        remove_rule(session, name)
         delete_destination(session, destination.destination_id, actor="test")
 
 

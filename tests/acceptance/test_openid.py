@@ -244,7 +244,7 @@ def test_an_invitation_is_accepted_by_signing_in_at_the_provider(
     wait_for(browser, lambda b: b.title.startswith("Overview"))
     browser.get(gateway.url + "/people")
     fill(browser, address="eve@hospital.example")
-    browser.find_element(By.CSS_SELECTOR, "form[action='/people/invitations'] button").click()
+    browser.find_element(By.CSS_SELECTOR, "form[action='/people'] button").click()
     link = browser.find_element(By.ID, "link").text
     browser.delete_all_cookies()
     browser.get(link)

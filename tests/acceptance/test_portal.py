@@ -97,16 +97,22 @@ def test_a_key_made_in_the_portal_reads_and_once_revoked_gets_401_as_json(
     assert answer.json()["cure"]
 
 
-def test_an_admin_adds_a_person_who_signs_in_and_is_removed_while_signed_in(
+def test_an_admin_invites_a_person_who_signs_in_and_is_removed_while_signed_in(
     gateway: RunningGateway, browser: Chrome
 ) -> None:
     admin, email, password = gateway.north_email, "nurse@north.example", "a first password"
     sign_in(browser, gateway, email=admin)
     wait_for_text(browser, "Overview")
     browser.get(gateway.url + "/people")
-    fill(browser, email=email, password=password)
-    browser.find_element(By.ID, "password").send_keys(Keys.ENTER)
-    wait_for_text(browser, f"{email} is a member now")
+    fill(browser, address=email)
+    browser.find_element(By.ID, "address").send_keys(Keys.ENTER)
+    wait_for_text(browser, "Pass this link on")
+    with httpx.Client(headers={"Accept": "text/html"}, timeout=30) as guest:
+        link = text_of(browser, "#link")
+        token = guest.get(link).text.partition('name="csrf_token" value="')[2].partition('"')[0]
+        accepted = guest.post(link, data={"password": password, "csrf_token": token})
+        assert accepted.status_code == 303
+    browser.get(gateway.url + "/people")
     with closing(client_of(gateway, email, password)) as nurse:
         assert nurse.get("/studies").status_code == 200
         assert nurse.get("/people").status_code == 403
@@ -115,5 +121,5 @@ def test_an_admin_adds_a_person_who_signs_in_and_is_removed_while_signed_in(
         wait_for_text(browser, f"{email} is no member any more")
         assert nurse.get("/studies").status_code == 401
     browser.get(gateway.url + "/audit?resource=person%20nurse@north.example")
-    for deed in ("add-member", "remove-member"):
+    for deed in ("invite", "accept-invitation", "remove-member"):
         assert deed in text_of(browser)

@@ -18,14 +18,14 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from extensions.routing.destinations import create_destination
-from extensions.routing.rulebook import create_rule
-from gateway import identity, people, tenancy
+from gateway import identity, tenancy
 from gateway.db import Database
-from gateway.identity import Role, service_principal
+from gateway.identity import Role
 from tests.acceptance import hospital
 from tests.acceptance.browsing import click, enter, fill, sign_in, wait_for, wait_for_text
 from tests.acceptance.conftest import RunningGateway, free_port
 from tests.acceptance.test_forwarding import Receiver
+from tests.routing_rules import add_rule
 
 SHOTS = os.environ.get("ARGONATH_SCREENSHOTS")
 TENANT = "riverside"
@@ -37,7 +37,7 @@ MEMBERS = (
     ("luc.moreau@riverside.example", Role.VIEWER),
 )
 RULES = (
-    ("CT and MR to the main archive", "Main archive", [("Modality", "one of", "CT, MR")]),
+    ("CT and MR to the main archive", "Main archive", [("Modality", "one of", ["CT", "MR"])]),
     (
         "Chest films to teleradiology",
         "Teleradiology",
@@ -76,7 +76,8 @@ def filled(
 def add_people(database: Database, password: str) -> None:
     with database.system_session("test people") as session:
         for email, role in MEMBERS:
-            people.add(session, service_principal(None), TENANT, email, password, role)
+            person = identity.create_person(session, email, password)
+            identity.add_member(session, person, TENANT, role)
         for label, key_role in (("OHIF in radiology", Role.MEMBER), ("Teaching file", Role.VIEWER)):
             identity.create_api_key(session, TENANT, key_role, label=label)
         old = identity.create_api_key(session, TENANT, Role.ADMIN, label="Old workstation")
@@ -101,27 +102,16 @@ def add_routing(database: Database, gateway: RunningGateway, receiver_port: int)
         "Research": (gateway.dicom_port, "SOUTH"),  # which refuses another tenant's studies
     }
     with database.tenant_session(TENANT) as session:
-        numbers = {
-            name: create_destination(
+        for name, (port, called) in addresses.items():
+            create_destination(
                 session,
                 name=name,
                 kind="dimse",
                 settings={"host": "127.0.0.1", "port": port, "called_aet": called},
                 actor=ADMIN,
-            ).destination_id
-            for name, (port, called) in addresses.items()
-        }
-        for name, destination, conditions in RULES:
-            create_rule(
-                session,
-                name=name,
-                conditions=[
-                    {"tag": tag, "operator": operator, "value": value}
-                    for tag, operator, value in conditions
-                ],
-                destination_id=numbers[destination],
-                actor=ADMIN,
             )
+        for name, destination, conditions in RULES:
+            add_rule(session, name, destination, *conditions)
 
 
 def is_settled(database: Database) -> bool:
@@ -185,6 +175,7 @@ TENANT_PAGES = {
     "rules": "/routing/rules",
     "rule-new": "/routing/rules/new",
     "people": "/people",
+    "shared": "/shared",
     "keys": "/keys",
     "audit": "/audit",
     "extensions": "/extensions",

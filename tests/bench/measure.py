@@ -13,6 +13,10 @@ from pathlib import Path
 
 import httpx
 
+DICOM = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+FRAMES = 'multipart/related; type="application/octet-stream"; transfer-syntax=*'
+JSON = "application/dicom+json"
+
 
 @dataclass(frozen=True)
 class Target:
@@ -23,7 +27,15 @@ class Target:
     url: str
     nodelay: bool = True
     called: str = "NORTH"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One GET; without a key by nobody, which stock Orthanc does not mind."""
+
+    path: str
     key: str = ""
+    accept: str = JSON
 
 
 def c_store(target: Target, batches: Sequence[Path]) -> float:
@@ -47,21 +59,34 @@ def c_store(target: Target, batches: Sequence[Path]) -> float:
     return took
 
 
-def get(targets: Sequence[Target], path: str, *, times: int, accept: str) -> dict[str, float]:
-    """Median seconds of a GET for each target; they take turns, request by request."""
-    took: dict[str, list[float]] = {target.name: [] for target in targets}
+def in_turn(*sides: tuple[Target, Sequence[Ask]]) -> list[float]:
+    """Median seconds of a request to each; they take turns, and must answer as many rows."""
+    took: list[list[float]] = [[] for _ in sides]
+    order = list(range(len(sides)))
     with ExitStack() as stack:
         clients = [
-            (target, stack.enter_context(httpx.Client(base_url=target.url, timeout=60)))
-            for target in targets
+            stack.enter_context(httpx.Client(base_url=target.url, timeout=60))
+            for target, _ in sides
         ]
-        for _ in range(times):
-            for target, client in clients:
-                headers = {"Accept": accept}
-                if target.key:
-                    headers["Authorization"] = f"Bearer {target.key}"
-                begin = time.perf_counter()
-                answer = client.get(path, headers=headers)
-                took[target.name].append(time.perf_counter() - begin)
-                assert answer.status_code == 200, f"{target.name}: {path}: {answer.status_code}"
-    return {name: statistics.median(values) for name, values in took.items()}
+        for asks in zip(*(asks for _, asks in sides), strict=True):
+            rows = set()
+            for side in order:
+                seconds, number = _get(clients[side], asks[side])
+                took[side].append(seconds)
+                rows.add(number)
+            assert len(rows) == 1, f"{asks[0].path}: {rows} rows are no equal work"
+            assert rows != {0}, f"{asks[0].path}: nothing was found"
+            order = order[1:] + order[:1]
+    return [statistics.median(times) for times in took]
+
+
+def _get(client: httpx.Client, ask: Ask) -> tuple[float, int]:
+    """Seconds, and the rows of the answer (1 of an object)."""
+    headers = {"Accept": ask.accept}
+    if ask.key:
+        headers["Authorization"] = f"Bearer {ask.key}"
+    begin = time.perf_counter()
+    answer = client.get(ask.path, headers=headers)
+    took = time.perf_counter() - begin
+    assert answer.status_code == 200, f"{client.base_url}{ask.path}: {answer.status_code}"
+    return took, len(answer.json()) if ask.accept == JSON else 1

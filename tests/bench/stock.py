@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -20,10 +22,10 @@ class StockOrthanc:
 
     def __init__(self, folder: Path, *, tuned: bool) -> None:
         folder.mkdir(parents=True)
+        self._folder = folder
         self.http_port, self.dicom_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.http_port}"
-        configuration = folder / "orthanc.json"
-        configuration.write_text(
+        (folder / "orthanc.json").write_text(
             json.dumps(
                 {
                     "StorageDirectory": str(folder),
@@ -37,17 +39,20 @@ class StockOrthanc:
                 }
             )
         )
-        environment = {k: v for k, v in os.environ.items() if k != "TCP_NODELAY"}
+        self._environment = {k: v for k, v in os.environ.items() if k != "TCP_NODELAY"}
         if tuned:
-            environment["TCP_NODELAY"] = "1"
-        with (folder / "orthanc.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                ["Orthanc", configuration], env=environment, stdout=log, stderr=log
-            )
-        self._wait()
+            self._environment["TCP_NODELAY"] = "1"
 
-    def _wait(self) -> None:
-        for _ in range(200):
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with (self._folder / "orthanc.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["Orthanc", self._folder / "orthanc.json"],
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+            )
+        for _ in range(600):
             try:
                 httpx.get(f"{self.url}/system")
                 return
@@ -59,3 +64,14 @@ class StockOrthanc:
         """End it."""
         self._process.terminate()
         self._process.wait(60)
+
+
+@contextmanager
+def running(folder: Path, *, tuned: bool = True) -> Iterator[StockOrthanc]:
+    """One that runs, and ends with the block."""
+    stock = StockOrthanc(folder, tuned=tuned)
+    stock.start()
+    try:
+        yield stock
+    finally:
+        stock.stop()

@@ -114,8 +114,10 @@ def test_a_person_of_the_provider_has_no_password_and_no_admin_can_set_one(
     with pytest.raises(NotAuthenticated):
         identity.sign_in(database, "ada@hospital.example", "", hours=1)
     actor = Principal("admin", Role.ADMIN, "south", person_id=0)
-    with pytest.raises(people.KnownElsewhere), database.system_session("test") as session:
-        people.add(session, actor, "south", "ada@hospital.example", "I know this", Role.VIEWER)
+    with database.tenant_session("south") as session:
+        token = invitations.invite(session, actor, "south", "ada@hospital.example", Role.VIEWER)
+    with pytest.raises(NotAuthenticated), database.system_session("test") as session:
+        invitations.person_for(session, invitations.find(session, token), "I know this well")
 
 
 def test_a_disabled_person_does_not_come_in_by_the_provider(database: Database) -> None:

@@ -12,7 +12,7 @@ import pytest
 from gateway import db, sharing, studies
 from gateway.db import Database
 from gateway.errors import InvalidInput, NotFound
-from gateway.sharing import Share, Shares
+from gateway.sharing import Share, Shares, UnknownAddress
 from gateway.studies import Arrival
 from gateway.tenancy import create_tenant
 
@@ -28,11 +28,16 @@ def ward(database: Database) -> Database:
     return database
 
 
+def address_of(database: Database, tenant: str) -> str:
+    with database.tenant_session(tenant) as session:
+        return sharing.address_of(session, tenant)
+
+
 def share(database: Database, *, days: int = 1, with_tenant: str = "south") -> Share:
     expires_at = datetime.now(UTC) + timedelta(days=days)
+    address = address_of(database, with_tenant)
     with database.tenant_session("north") as session:
-        number = sharing.share(session, "north", UID, with_tenant, expires_at, "nora")
-        made = Share(number, "north", UID, with_tenant, expires_at)
+        made = sharing.share(session, "north", UID, address, expires_at, "nora")
         sharing.shared(session, made, "nora", "10.0.0.1")
     return made
 
@@ -85,9 +90,10 @@ def test_the_receiver_can_neither_change_nor_end_nor_pass_on_a_share(ward: Datab
         assert changed.rowcount == 0
     with pytest.raises(NotFound), ward.tenant_session("south") as session:
         sharing.revoke(session, made.share_id)
+    east = address_of(ward, "east")
     for owner in ("south", "north"):
         with pytest.raises(NotFound), ward.tenant_session("south") as session:
-            sharing.share(session, owner, UID, "east", made.expires_at, "sue")
+            sharing.share(session, owner, UID, east, made.expires_at, "sue")
     assert received(ward, "east") == []
 
 
@@ -98,14 +104,48 @@ def test_a_third_tenant_sees_no_share_of_others(ward: Database) -> None:
 
 
 def test_a_study_of_nobody_cannot_be_shared(ward: Database) -> None:
-    until = datetime.now(UTC) + timedelta(days=1)
+    until, address = datetime.now(UTC) + timedelta(days=1), address_of(ward, "south")
     with pytest.raises(NotFound), ward.tenant_session("north") as session:
-        sharing.share(session, "north", "1.2.99", "south", until, "nora")
+        sharing.share(session, "north", "1.2.99", address, until, "nora")
 
 
-def test_a_tenant_that_is_not_there_is_no_receiver(ward: Database) -> None:
-    with pytest.raises(NotFound):
-        share(ward, with_tenant="nowhere")
+@pytest.mark.parametrize(
+    "address", ["south", "nowhere", "", "\0", "00000000-0000-4000-8000-000000000000"]
+)
+def test_what_is_nobodys_address_is_answered_alike(ward: Database, address: str) -> None:
+    until = datetime.now(UTC) + timedelta(days=1)
+    with pytest.raises(UnknownAddress) as refused, ward.tenant_session("north") as session:
+        sharing.share(session, "north", UID, address, until, "nora")
+    assert str(refused.value) == str(UnknownAddress())
+
+
+def test_an_address_is_found_however_it_was_typed(ward: Database) -> None:
+    until, address = datetime.now(UTC) + timedelta(days=1), address_of(ward, "south")
+    for typed in (f" {address.upper()}\n", address.replace("-", "")):
+        with ward.tenant_session("north") as session:
+            shared = sharing.share(session, "north", UID, typed, until, "nora")
+        assert shared.with_tenant_id == "south"
+
+
+def test_a_renewed_address_makes_the_old_one_nobodys_and_keeps_what_was_shared(
+    ward: Database,
+) -> None:
+    made, old = share(ward), address_of(ward, "south")
+    with ward.tenant_session("south") as session:
+        sharing.renew_address(session, "south")
+    assert address_of(ward, "south") != old
+    assert received(ward, "south") == [UID]
+    with pytest.raises(UnknownAddress), ward.tenant_session("north") as session:
+        sharing.share(session, "north", UID, old, made.expires_at, "nora")
+
+
+def test_a_tenant_sees_and_renews_its_own_address_alone(ward: Database) -> None:
+    before = address_of(ward, "south")
+    with ward.tenant_session("north") as session:
+        rows = session.execute("SELECT sharing_address FROM tenant").fetchall()
+        assert before not in [str(row["sharing_address"]) for row in rows]
+        sharing.renew_address(session, "south")
+    assert address_of(ward, "south") == before
 
 
 @pytest.mark.parametrize("days", [0, -1, 366])

@@ -27,9 +27,9 @@ ATTACKS = pytest.StashKey[list[tuple[str, str]]]()
 
 @pytest.fixture(scope="session")
 def sources() -> Iterator[Path]:
-    """A copy of the node's sources: `test_planted_leaks` changes it, nobody else."""
+    """A copy of what runs: `test_planted_leaks` changes it, nobody else."""
     folder = Path("/data") / f"sources-{uuid.uuid4().hex[:6]}"
-    for package in ("gateway", "orthanc_plugins"):
+    for package in ("gateway", "orthanc_plugins", "webapp", "extensions"):
         shutil.copytree(CHECKOUT / package, folder / package)
     yield folder
     shutil.rmtree(folder)
@@ -37,7 +37,7 @@ def sources() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def gateway(sources: Path) -> Iterator[RunningGateway]:
-    """A gateway of these tests' own; Orthanc finds the copy before the checkout."""
+    """A gateway of these tests' own; every part finds the copy before the checkout."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", f"{sources}:{os.environ.get('PYTHONPATH', '')}")
         running = make_gateway(stable_after_s="2", retry_delay_s="1")

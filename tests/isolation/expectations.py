@@ -1,16 +1,18 @@
-"""What must happen, from the policy alone; pure.
+"""What must happen, from the policy and what each page of the portal declares; pure.
 
-The table of the portal's pages stands here: a page that is not in it fails the matrix.
+A declaration that is too weak would make the matrix expect the leak. So who may open what more
+than admins may is stated here once more, by role and not by action, and the stricter holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 from gateway import access
 from gateway.access import Action, Kind, Resource, Verdict
-from gateway.identity import Principal
+from gateway.identity import Principal, Role
+from gateway.needs import Open
 from gateway.routes import action_of
 from tests.isolation.routes import Route
 
@@ -36,77 +38,30 @@ ORTHANC_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 WRITES = frozenset({"POST", "PUT", "DELETE", "PATCH"})
 
 
-class Page(StrEnum):
-    """Pages that ask for no action."""
-
-    PUBLIC = "public"
-    ANYBODY = "anybody"  # who is signed in
-
-
-type Needs = Action | Page
-
-# path: what GET needs, what POST needs
-PAGES: Mapping[str, tuple[Needs | None, Needs | None]] = {
-    "/": (Page.ANYBODY, None),
-    "/assets/htmx.js": (Page.PUBLIC, None),
-    "/audit": (Action.READ_AUDIT, None),
-    "/audit/export": (Action.READ_AUDIT, None),
-    "/auth/explain": (Page.PUBLIC, None),
-    "/enter": (Page.ANYBODY, Page.ANYBODY),
-    "/extensions": (Action.MANAGE_KEYS, None),
-    "/extensions/{name}": (None, Action.MANAGE_KEYS),
-    "/health": (Page.PUBLIC, None),
-    "/invitations/{token}": (Page.PUBLIC, Page.PUBLIC),
-    "/keys": (Action.MANAGE_KEYS, Action.MANAGE_KEYS),
-    "/keys/{credential_id}/revoke": (None, Action.MANAGE_KEYS),
-    "/links/{number}/revoke": (None, Action.SHARE_STUDY),
-    "/metrics": (Action.READ_METRICS, None),
-    "/oidc/callback": (Page.PUBLIC, None),
-    "/oidc/link": (None, Page.ANYBODY),
-    "/oidc/sign-in": (Page.PUBLIC, None),
-    "/people": (Action.MANAGE_PEOPLE, Action.MANAGE_PEOPLE),
-    "/people/invitations": (None, Action.MANAGE_PEOPLE),
-    "/people/invitations/{invitation_id}/withdraw": (None, Action.MANAGE_PEOPLE),
-    "/people/{person_id}/disabled": (None, Action.MANAGE_TENANTS),
-    "/people/{person_id}/remove": (None, Action.MANAGE_PEOPLE),
-    "/people/{person_id}/role": (None, Action.MANAGE_PEOPLE),
-    "/routing/deliveries": (Action.READ_ROUTING, None),
-    "/routing/deliveries/{number}": (Action.READ_ROUTING, None),
-    "/routing/deliveries/{number}/release": (None, Action.CHANGE_ROUTING),
-    "/routing/destinations": (Action.READ_ROUTING, None),
-    "/routing/destinations/new": (Action.CHANGE_ROUTING, Action.CHANGE_ROUTING),
-    "/routing/destinations/{number}": (Action.CHANGE_ROUTING, Action.CHANGE_ROUTING),
-    "/routing/destinations/{number}/delete": (None, Action.CHANGE_ROUTING),
-    "/routing/destinations/{number}/test": (None, Action.CHANGE_ROUTING),
-    "/routing/rules": (Action.READ_ROUTING, None),
-    "/routing/rules/new": (Action.CHANGE_ROUTING, Action.CHANGE_ROUTING),
-    "/routing/rules/{number}": (Action.CHANGE_ROUTING, Action.CHANGE_ROUTING),
-    "/routing/rules/{number}/delete": (None, Action.CHANGE_ROUTING),
-    "/routing/rules/{number}/switch": (None, Action.CHANGE_ROUTING),
-    "/s/": (Page.PUBLIC, None),
-    "/s/{token}": (Page.PUBLIC, Page.PUBLIC),
-    "/shared": (Action.READ_STUDY, None),
-    "/shares/{number}/revoke": (None, Action.SHARE_STUDY),
-    "/sign-in": (Page.PUBLIC, Page.PUBLIC),
-    "/sign-out": (None, Page.PUBLIC),
-    "/static/{filename}": (Page.PUBLIC, None),
-    "/studies": (Action.READ_STUDY, None),
-    "/studies/{uid}": (Action.READ_STUDY, None),
-    "/studies/{uid}/links": (None, Action.SHARE_STUDY),
-    "/studies/{uid}/shares": (None, Action.SHARE_STUDY),
-    "/tenants": (Action.MANAGE_TENANTS, Action.MANAGE_TENANTS),
-    "/tenants/{tenant_id}": (Action.MANAGE_TENANTS, None),
-    "/tenants/{tenant_id}/called": (None, Action.MANAGE_TENANTS),
-    "/tenants/{tenant_id}/called/delete": (None, Action.MANAGE_TENANTS),
-    "/tenants/{tenant_id}/calling": (None, Action.MANAGE_TENANTS),
-    "/tenants/{tenant_id}/calling/delete": (None, Action.MANAGE_TENANTS),
-    "/tenants/{tenant_id}/certificates": (None, Action.MANAGE_TENANTS),
-    "/tenants/{tenant_id}/certificates/delete": (None, Action.MANAGE_TENANTS),
-    "/tenants/{tenant_id}/tls": (None, Action.MANAGE_TENANTS),
-    "/viewer/": (Action.READ_STUDY, None),
-    "/viewer/static/{filename}": (Page.ANYBODY, None),
-    "/viewer/{route}": (Action.READ_STUDY, None),
-}
+# Stated apart from what the pages themselves declare, so that a page with too weak a need is found:
+# who more than admins may open, and what is for system admins alone. All else is for admins.
+OPEN_TO_ALL = frozenset(
+    {
+        "GET /assets/htmx.js", "GET /auth/explain", "GET /health", "GET /invitations/{token}",
+        "POST /invitations/{token}", "GET /oidc/callback", "GET /oidc/sign-in", "GET /s/",
+        "GET /s/{token}", "POST /s/{token}", "GET /sign-in", "POST /sign-in", "POST /sign-out",
+        "GET /static/{filename}",
+    }
+)  # fmt: skip
+OPEN_TO_MEMBERS = frozenset(
+    {
+        "GET /anonymize/projects",
+        "GET /", "GET /enter", "POST /enter", "POST /oidc/link", "GET /routing/deliveries",
+        "GET /routing/deliveries/{number}", "GET /routing/destinations", "GET /routing/rules",
+        "GET /polling/sources", "GET /shared", "GET /studies", "GET /studies/{uid}",
+        "GET /viewer/", "GET /viewer/{route}", "GET /viewer/static/{filename}",
+    }
+)  # fmt: skip
+OF_THE_SYSTEM = (
+    "/tenants", "/metrics", "/people/{person_id}/disabled", "/people/system-admins",
+)  # fmt: skip
+_SYSTEM = frozenset({Role.SYSTEM_ADMIN, Role.SERVICE})
+_ADMINS = _SYSTEM | {Role.ADMIN, Role.OWNER}
 # What of a tenant's own these places name; the rest of the places name nothing that is owned.
 OWNED = frozenset(
     {"study", "series", "instance", "patient", "accession", "uid", "number", "credential_id"}
@@ -116,16 +71,38 @@ OWNED = frozenset(
 _UNOWNED = frozenset({Kind.TENANT, Kind.ARCHIVE, Kind.NOTHING})
 
 
-def needs(route: Route, method: str, path: str) -> Needs | None:
-    """The action of a request; None where the portal takes no such method.
+def least(route: Route, method: str) -> frozenset[Role] | None:
+    """Who at most may open a page of the portal; None: also who is not signed in."""
+    page = f"{method} {route.path}"
+    if page in OPEN_TO_ALL:
+        return None
+    if page in OPEN_TO_MEMBERS:
+        return frozenset(Role)
+    return _SYSTEM if route.path.startswith(OF_THE_SYSTEM) else _ADMINS
 
-    Raises KeyError for a page that is not in `PAGES`.
-    """
-    method = "GET" if method == "HEAD" else method
+
+def too_weak(routes: Iterable[Route]) -> list[str]:
+    """The pages that by what they declare are open to more than `least` says."""
+    found = []
+    for route in routes:
+        for method, wanted in route.needs:
+            most = least(route, method)
+            opened = frozenset(Role) if isinstance(wanted, Open) else access.POLICY[wanted]
+            if most is not None and (wanted is Open.TO_ALL or opened - most):
+                found.append(f"{method} {route.path}")
+    return found
+
+
+def needs(route: Route, method: str, path: str) -> Action | Open | None:
+    """What a request needs; None where the portal takes no such method."""
+    method = _as_get(method)
     if route.group == "portal":
-        read, write = PAGES[route.path]
-        return {"GET": read, "POST": write}.get(method)
+        return dict(route.needs).get(method)
     return action_of(method, path.partition("?")[0].removeprefix("/orthanc") or "/")
+
+
+def _as_get(method: str) -> str:
+    return "GET" if method == "HEAD" else method
 
 
 def expected(
@@ -137,11 +114,14 @@ def expected(
     wanted = needs(route, method, path)
     if wanted is None:
         return Expected.NOTHING_THERE
-    if wanted is Page.PUBLIC:
+    most = least(route, _as_get(method)) if route.group == "portal" else frozenset(Role)
+    if wanted is Open.TO_ALL and most is None:
         return Expected.ALLOWED
     if principal is None:
         return Expected.SIGN_IN
-    if not isinstance(wanted, Action):
+    if most is not None and principal.role not in most:
+        return Expected.REFUSED
+    if isinstance(wanted, Open):
         return Expected.ALLOWED
     is_owned = bool(OWNED & set(route.places)) and access.KINDS[wanted] not in _UNOWNED
     resource = Resource(owner) if is_owned else None
@@ -157,7 +137,9 @@ def by_link(route: Route, method: str, path: str, *, is_its_study: bool) -> Expe
     wanted = needs(route, method, path) if method in ORTHANC_METHODS else None
     if wanted is None:
         return Expected.NOTHING_THERE
-    if wanted is Page.PUBLIC or route.path.startswith("/viewer/"):
+    if route.group == "portal" and least(route, _as_get(method)) is None:
+        return Expected.ALLOWED
+    if route.path.startswith("/viewer/"):
         return Expected.ALLOWED
     if route.group == "portal" or wanted is not Action.READ_STUDY:
         return Expected.SIGN_IN
@@ -165,12 +147,12 @@ def by_link(route: Route, method: str, path: str, *, is_its_study: bool) -> Expe
     return Expected.ALLOWED if names_nothing or is_its_study else Expected.ABSENT
 
 
-def may_know(principal: Principal | None, wanted: Needs | None) -> bool:
+def may_know(principal: Principal | None, wanted: Action | Open | None) -> bool:
     """Whether the answer may tell of both tenants: to the system's administrator, of tenants."""
     if principal is None or not access.is_system(principal):
         return False
     if principal.tenant_id is None:
         return True
-    return wanted is Page.ANYBODY or (
+    return wanted is Open.TO_SIGNED_IN or (
         isinstance(wanted, Action) and access.KINDS[wanted] is Kind.TENANT
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
 from gateway.access import Action
+from gateway.needs import Open
 from tests.isolation import expectations
 from tests.isolation.expectations import NEVER_ALLOWED, STATUSES, WRITES, Expected
 from tests.isolation.routes import Route
@@ -33,7 +34,7 @@ FORM = urlencode(
         "role": "viewer", "enabled": "yes", "disabled": "yes", "ae_title": "MATRIX",
         "name": "matrix", "kind": "dimse", "host": "127.0.0.1", "port": "1",
         "called_aet": "X", "calling_aet": "Y", "destination": "987654", "label": "matrix",
-        "certificate": "CN=matrix", "lifetime": "30", "tenant": "nowhere", "with": "nowhere",
+        "certificate": "CN=matrix", "lifetime": "30", "tenant": "nowhere", "address": "nowhere",
     }
 )  # fmt: skip
 
@@ -94,7 +95,7 @@ def cases(
     callers: Sequence[str] = CALLERS,
     resources: Sequence[Whose] = RESOURCES,
 ) -> Iterator[Case]:
-    """Every combination. A page without a row in the table of pages raises KeyError."""
+    """Every combination."""
     for route in routes:
         has_owner = bool(set(route.places) & (expectations.OWNED | {"tenant_id"}))
         for method in methods:
@@ -124,14 +125,14 @@ def _expected(
     path: str,
     who: Caller,
     whose: Whose | None,
-    wanted: expectations.Needs | None,
+    wanted: Action | Open | None,
 ) -> Expected:
     if who.principal is not None and who.principal.study_uid is not None:
         return expectations.by_link(route, method, path, is_its_study=whose == "lent")
     return expectations.expected(route, method, path, who.principal, owner_of(whose, wanted))
 
 
-def owner_of(whose: Whose | None, wanted: expectations.Needs | None) -> str | None:
+def owner_of(whose: Whose | None, wanted: Action | Open | None) -> str | None:
     """Whose a resource is for an action: what is lent to south is its own to read, and no more."""
     if whose == "lent" and wanted is Action.READ_STUDY:
         return "south"
@@ -150,7 +151,7 @@ def filled(world: World, route: Route, whose: Whose) -> tuple[str, tuple[str, ..
         "instance": study.instance, "patient": study.patient, "accession": study.accession,
         "tenant_id": numbers["tenant"], "person_id": numbers["person_id"],
         "credential_id": numbers["credential_id"], "invitation_id": numbers["invitation_id"],
-        "number": numbers.get(section, "0"),
+        "number": numbers.get(section, "0"), "rule_name": numbers["rules"],
         "id": study.orthanc.get(level, "absent"),
     }  # fmt: skip
     if route.path.startswith("/orthanc/studies/{study}"):

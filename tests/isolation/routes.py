@@ -17,6 +17,9 @@ from pathlib import Path
 
 from flask import Flask
 
+from gateway.access import Action
+from gateway.needs import Needs, Open
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 _IGNORED = re.compile(r"Ignoring URI without API documentation: [A-Z]+ (\S+)")
@@ -47,11 +50,11 @@ _SEARCHES = (
 
 @dataclass(frozen=True)
 class Route:
-    """A path with {places}; `endpoint` is Flask's name of it, empty for what Orthanc serves."""
+    """A path with {places}; of a page of the portal what each method needs, as it declares."""
 
     group: str
     path: str
-    endpoint: str = ""
+    needs: tuple[tuple[str, Action | Open], ...] = ()
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -114,22 +117,14 @@ def plugin_routes(patterns: Iterable[str]) -> Iterator[Route]:
 
 
 def of_portal(app: Flask) -> list[Route]:
-    """The portal's pages and those of extensions."""
-    found = {}
+    """The portal's pages and those of extensions; what says nothing is for nobody."""
+    found: dict[str, dict[str, Action | Open]] = {}
     for rule in app.url_map.iter_rules():
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
-        found[path] = Route("portal", path, rule.endpoint)
-    return [found[path] for path in sorted(found)]
-
-
-def methods_of(app: Flask, path: str) -> set[str]:
-    """Which methods Flask takes on the path of a route."""
-    return {
-        method
-        for rule in app.url_map.iter_rules()
-        if re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule) == path
-        for method in rule.methods or ()
-    }
+        needs = Needs.of(app.view_functions[rule.endpoint])
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            found.setdefault(path, {})[method] = needs.what if needs else Action.UNKNOWN_ROUTE
+    return [Route("portal", path, tuple(sorted(found[path].items()))) for path in sorted(found)]
 
 
 def _bare_configuration(folder: Path) -> str:

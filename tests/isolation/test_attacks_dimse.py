@@ -11,7 +11,6 @@ from io import BytesIO
 
 import pytest
 from pydicom import Dataset, dcmread
-from pydicom.uid import generate_uid
 from pynetdicom import AE, build_role, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
@@ -26,9 +25,10 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelMove,
 )
 
+from tests.acceptance.committing import n_action, request
 from tests.acceptance.conftest import free_port
 from tests.isolation.attacks import assert_untouched, forged, instances_seen
-from tests.isolation.world import Study, World, make_study, stow
+from tests.isolation.world import Study, Whose, World, make_study, stow
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR UI")  # that is the attack
 NOT_AUTHORIZED = 0x0124
@@ -177,13 +177,14 @@ def test_c_find_of_patients_is_refused(world: World) -> None:
     assert status != 0
 
 
-def test_the_worklist_answers_nothing(world: World) -> None:
+@pytest.mark.parametrize(
+    ("calling", "called"), [("SOUTHCT9", "SOUTH"), ("SOUTHCT9", "NORTH"), ("NOBODY", "NORTH")]
+)
+def test_the_worklist_is_refused_to_everybody(world: World, calling: str, called: str) -> None:
     question = Dataset()
     question.PatientName = "*"
-    _, found = find(
-        world, question, calling="SOUTHCT9", called="SOUTH", model=ModalityWorklistInformationFind
-    )
-    assert found == []
+    model = ModalityWorklistInformationFind
+    assert find(world, question, calling=calling, called=called, model=model) == (0xC000, [])
 
 
 @contextmanager
@@ -292,24 +293,56 @@ def test_c_get_gives_nothing_to_anybody(world: World, model: str, calling: str) 
             assert get(world, study, calling=calling, called=called, model=model) == []
 
 
-def commit(world: World, instance: str, *, calling: str) -> int:
-    """The status of a request for storage commitment; -1 when nobody took it."""
-    referenced, asked = Dataset(), Dataset()
-    referenced.ReferencedSOPClassUID = CTImageStorage
-    referenced.ReferencedSOPInstanceUID = instance
-    asked.TransactionUID = generate_uid()
-    asked.ReferencedSOPSequence = [referenced]
-    model = StorageCommitmentPushModel
-    with association(world, model, calling=calling, called="SOUTH") as opened:
-        if not opened.is_established or not opened.accepted_contexts:
-            return -1
-        status, _ = opened.send_n_action(asked, 1, model, "1.2.840.10008.1.20.1.1")
-        return int(getattr(status, "Status", -1))
+def ask_commitment(world: World, instance: str, *, calling: str, called: str = "SOUTH") -> str:
+    """Request storage commitment of one instance; the Transaction UID."""
+    asked = request([(CTImageStorage, instance)])
+    n_action(world.gateway, asked, calling, called)
+    return str(asked.TransactionUID)
 
 
-def test_storage_commitment_is_refused_to_a_modality_of_a_tenant(world: World) -> None:
-    for whose in ("own", "other", "absent"):
-        assert commit(world, world.studies[whose].instance, calling="SOUTHCT9") != 0
+def test_storage_commitment_tells_nothing_of_another_tenants_instances(world: World) -> None:
+    with receiver(world, "SOUTHSC", "south") as got:
+
+        def answered(whose: Whose) -> str:
+            """The report, with the UIDs that the question named taken out."""
+            instance = world.studies[whose].instance
+            transaction = ask_commitment(world, instance, calling="SOUTHSC")
+            world.gateway.wait_until(lambda: transaction in "".join(got), 30)
+            (report,) = [text for text in got if transaction in text]
+            return report.replace(instance, "INSTANCE").replace(transaction, "TRANSACTION")
+
+        world.gateway.wait_until(lambda: is_known(world, "SOUTHSC", "SOUTH"), 10)
+        absent = answered("absent")
+        for whose in ("other", "shared", "lent"):
+            assert answered(whose) == absent
+        assert answered("own") != absent
+
+
+def is_known(world: World, calling: str, called: str) -> bool:
+    """Whether an N-ACTION of this AE title is acknowledged: the node has heard of it."""
+    return n_action(world.gateway, request([(CTImageStorage, "1.2")]), calling, called) == 0
+
+
+def test_storage_commitment_under_a_foreign_ae_title_is_not_reported_to_who_asked(
+    world: World,
+) -> None:
+    own, victim = world.studies["own"].instance, world.studies["other"].instance
+    with receiver(world, "SOUTHSC2", "south") as south, receiver(world, "NSC", "north") as north:
+        world.gateway.wait_until(lambda: is_known(world, "NSC", "NORTH"), 10)
+        world.gateway.wait_until(lambda: is_known(world, "SOUTHSC2", "SOUTH"), 10)
+        world.gateway.wait_until(lambda: south and north, 30)  # what was asked to find that out
+        for calling, called, instance in (
+            ("SOUTHSC2", "NORTH", victim), ("NSC", "SOUTH", own), ("NOBODY", "NORTH", victim),
+            ("nsc", "NORTH", victim), ("SOUTHSC2", "ARGONATH", own),
+        ):  # fmt: skip
+            ask_commitment(world, instance, calling=calling, called=called)
+        # North's own title at north, by whoever pretends to be it: north is told, nobody else.
+        pretended = ask_commitment(world, victim, calling="NSC", called="NORTH")
+        world.gateway.wait_until(lambda: pretended in "".join(north), 30)
+        time.sleep(2)  # a report comes by an association of its own
+        assert victim not in "".join(south)
+        assert own not in "".join(south + north)
+        assert "".join(north).count(victim) == 1
 
 
 def test_a_modality_that_orthanc_has_delivered_to_may_do_no_more_than_before(world: World) -> None:
@@ -322,11 +355,8 @@ def test_a_modality_that_orthanc_has_delivered_to_may_do_no_more_than_before(wor
 
         world.gateway.wait_until(delivered, 10)
         got.clear()
-        for study in (own, victim):
-            assert commit(world, study.instance, calling="SOUTHPACS") != 0
         assert get(world, victim.study, calling="SOUTHPACS", called="SOUTH") == []
         assert get(world, victim.study, calling="SOUTHPACS", called="NORTH") == []
-        time.sleep(2)  # a commitment's report would come by an association of its own
         assert got == []
 
 

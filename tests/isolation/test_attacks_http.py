@@ -369,8 +369,11 @@ def test_a_rule_cannot_send_to_another_tenants_destination(world: World) -> None
     assert statuses[0] == statuses[1]
     assert statuses[0] >= 400
     with world.as_admin() as session:
-        row = session.execute("SELECT count(*) FROM routing_rule WHERE name LIKE 'Steal%'")
+        row = session.execute("SELECT count(*) FROM rulebook WHERE rules::text LIKE '%Steal%'")
         assert row.fetchone() == (0,)
+
+
+UNKNOWN_AT_THE_NODE = 'argonath_unknown_route_total{part="node"}'
 
 
 def test_a_route_that_no_policy_knows_is_counted(world: World) -> None:
@@ -378,9 +381,7 @@ def test_a_route_that_no_policy_knows_is_counted(world: World) -> None:
         page = httpx.get(
             f"{world.gateway.url}/metrics", headers=dict(world.caller("system admin").key)
         )
-        line = next(
-            x for x in page.text.splitlines() if x.startswith("argonath_unknown_route_total")
-        )
+        line = next(x for x in page.text.splitlines() if x.startswith(UNKNOWN_AT_THE_NODE))
         return float(line.split()[1])
 
     before = counted()

@@ -2,14 +2,77 @@
 
 from __future__ import annotations
 
+import re
+import uuid
+
 import httpx
 import pytest
 
+from gateway import sharing
 from tests.isolation.attacks import forged, instances_seen
 from tests.isolation.test_attacks_dimse import asking, find, move, receiver, store
-from tests.isolation.world import World, stow
+from tests.isolation.world import Whose, World, stow
 
 NOT_AUTHORIZED = 0x0124
+
+
+def address_of(world: World, tenant: str) -> str:
+    """The sharing address of a tenant."""
+    with world.database.tenant_session(tenant) as session:
+        return sharing.address_of(session, tenant)
+
+
+def told(world: World, caller: str, path: str, named: str, **form: str) -> tuple[int, str]:
+    """The status and the text of the answer to a form, without what was `named` in it."""
+    headers = {**world.caller(caller).session, "Accept": "application/json"}
+    answer = httpx.post(world.gateway.url + path, data=form, headers=headers, timeout=30)
+    text = re.sub(r"/invitations/[\w-]+", "#", answer.text.replace(named, "#"))
+    text = re.sub(r'name="csrf_token" value="[^"]+"|<time.*?</time>', "#", text, flags=re.DOTALL)
+    return answer.status_code, re.sub(r'(correlation": ?")[0-9a-f]{32}', r"\1#", text)
+
+
+@pytest.mark.parametrize("caller", ["admin", "owner", "system admin in south"])
+def test_to_make_somebody_a_member_does_not_tell_who_works_elsewhere(
+    world: World, caller: str
+) -> None:
+    answers = []
+    for email in ("north@isolation.example", "nobody@isolation.example"):
+        answers.append(told(world, caller, "/people", email, email=email, role="viewer"))
+        with world.database.system_session("test") as session:
+            rows = session.execute(
+                "UPDATE invitation SET closed_at = now() WHERE email = %s AND closed_at IS NULL "
+                "AND tenant_id = 'south' RETURNING email",
+                [email],
+            ).fetchall()
+        assert len(rows) == 1
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 200
+
+
+@pytest.mark.parametrize("whose", ["own", "other", "absent"])
+def test_sharing_does_not_tell_which_tenants_there_are(world: World, whose: Whose) -> None:
+    """A tenant's id, its title, its AE title and its address of yesterday are nobody's address."""
+    old = address_of(world, "north")
+    with world.database.tenant_session("north") as session:
+        sharing.renew_address(session, "north")
+    uid = world.studies[whose].study
+    answers = {
+        told(world, "owner", f"/studies/{uid}/shares", typed, address=typed, lifetime="1")
+        for typed in ("north", "nowhere", "North Hospital", "NORTH", old, str(uuid.uuid4()))
+    }
+    assert len(answers) == 1
+    assert {status for status, _text in answers} == {404}
+
+
+@pytest.mark.parametrize("whose", ["other", "shared", "lent", "absent"])
+def test_a_right_address_does_not_tell_which_studies_there_are(world: World, whose: Whose) -> None:
+    address = address_of(world, "north")
+    answers = [
+        told(world, "owner", f"/studies/{uid}/shares", uid, address=address, lifetime="1")
+        for uid in (world.studies[whose].study, "1.2.3.4.5")
+    ]
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 404
 
 
 @pytest.mark.parametrize("level", ["STUDY", "SERIES", "IMAGE"])
@@ -56,7 +119,7 @@ def test_the_receiver_neither_shares_on_nor_deletes_the_lent_study(
     world: World, caller: str
 ) -> None:
     lent, who = world.studies["lent"].study, world.caller(caller)
-    form = {"with": "north", "lifetime": "1", "code": "no"}
+    form = {"address": address_of(world, "north"), "lifetime": "1", "code": "no"}
     headers = {**who.session, "Accept": "application/json"}
     for what in ("shares", "links"):
         path = f"{world.gateway.url}/studies/{lent}/{what}"

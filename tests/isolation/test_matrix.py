@@ -13,7 +13,7 @@ import pytest
 
 from gateway.routes import action_of
 from tests.isolation import conftest, matrix
-from tests.isolation.expectations import PAGES, Expected
+from tests.isolation.expectations import Expected
 from tests.isolation.matrix import Run
 from tests.isolation.routes import METHODS, Route
 from tests.isolation.world import Whose, World
@@ -83,11 +83,6 @@ def test_only_permitted_writes_are_left_out(run: Run) -> None:
     assert all(case.expected is Expected.ALLOWED for case in run.left_out)
 
 
-def test_every_page_of_the_portal_is_in_the_table_of_pages(every_route: list[Route]) -> None:
-    pages = {route.path for route in every_route if route.group == "portal"}
-    assert pages - PAGES.keys() == set(), "new pages: say in expectations.PAGES what they need"
-
-
 def test_what_orthanc_lists_is_either_in_the_policy_or_closed_to_everybody(
     every_route: list[Route],
 ) -> None:
@@ -150,14 +145,14 @@ TIMED = (
 def test_an_answer_takes_as_long_for_anothers_study_as_for_none(
     world: World, every_route: list[Route], path: str
 ) -> None:
-    """In pairs, in turns first: told apart are they where nearly every pair says the same."""
+    """In pairs, in turns first: told apart are they where most pairs say the same."""
     route = next(r for r in every_route if r.path == path)
     other, absent = matrix.cases(
         world, [route], methods=["GET"], callers=["member"], resources=("other", "absent")
     )
     pairs: list[tuple[float, float]] = []
     with closing(matrix.Client(world)) as client:
-        for turn in range(80):
+        for turn in range(300):
             first, second = (other, absent) if turn % 2 else (absent, other)
             one, two = client.ask(first).seconds, client.ask(second).seconds
             pairs.append((one, two) if turn % 2 else (two, one))
@@ -165,8 +160,8 @@ def test_an_answer_takes_as_long_for_anothers_study_as_for_none(
     medians = [statistics.median(times) * 1000 for times in zip(*pairs, strict=True)]
     told = f"other {medians[0]:.2f} ms, absent {medians[1]:.2f} ms, slower in {slower:.0%}"
     print(f"{path}: {told}")
-    is_shifted = slower > 0.9 or slower < 0.1
-    assert not (is_shifted and abs(medians[0] - medians[1]) > 0.3), told
+    is_shifted = slower > 0.7 or slower < 0.3
+    assert not (is_shifted and abs(medians[0] - medians[1]) > 0.05), told
 
 
 def test_orthanc_is_listed_with_what_its_description_leaves_out(every_route: list[Route]) -> None:

@@ -1,19 +1,22 @@
-"""A leak that is planted is found: in the policy, in the search, in the database.
+"""A leak that is planted is found: in the policy, in the search, in a page, in the database.
 
-The node runs from a copy of its sources (see `conftest.gateway`), which is changed here.
+The gateway runs from a copy of its sources (see `conftest.gateway`), which is changed here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
+from flask import Flask
 
+from gateway.access import Action
+from gateway.needs import Needs
 from tests.isolation import matrix
 from tests.isolation.matrix import Mismatch
-from tests.isolation.routes import Route
+from tests.isolation.routes import Route, of_portal
 from tests.isolation.world import World
 
 
@@ -72,22 +75,38 @@ LEAKS = {
     ),
     "another's study is answered otherwise than none": Leak(
         "orthanc_plugins/search.py",
-        "self.look_up(study)",
+        "self.look_up(self.absent)",
         "raise PermissionError",
         "of an absent one",
     ),
 }
 
 
+WEAK_PAGES = {
+    "GET /audit": Leak(
+        "webapp/audit.py",
+        "@Needs(Action.READ_AUDIT)\ndef index",
+        "@Needs(Action.READ_STUDY)\ndef index",
+        "must be refused, was 200",
+    ),
+    "POST /keys": Leak(
+        "webapp/keys.py",
+        "@Needs(Action.MANAGE_KEYS)\ndef create",
+        "@Needs(Action.READ_STUDY)\ndef create",
+        "must be refused, was 200",
+    ),
+}
+
+
 @contextmanager
-def planted(world: World, leak: Leak) -> Iterator[None]:
-    """The node with one place changed, until it is restarted."""
+def planted(world: World, leak: Leak, restart: Callable[[World], None]) -> Iterator[None]:
+    """The gateway with one place changed, until that part of it is restarted."""
     file = world.sources / leak.file
     correct = file.read_text()
     assert correct.count(leak.correct) == 1, f"{leak.file} has changed: plant the leak anew"
     file.write_text(correct.replace(leak.correct, leak.wrong))
     try:
-        restart_node(world)
+        restart(world)
         yield
     finally:
         file.write_text(correct)
@@ -95,7 +114,16 @@ def planted(world: World, leak: Leak) -> Iterator[None]:
 
 def restart_node(world: World) -> None:
     """End Orthanc as a crash would, and wait until the next one answers."""
-    world.gateway.kill("node:orthanc")
+    _restart(world, "node:orthanc")
+
+
+def restart_portal(world: World) -> None:
+    """The same with the portal."""
+    _restart(world, "edge:portal")
+
+
+def _restart(world: World, program: str) -> None:
+    world.gateway.kill(program)
     world.gateway.wait_until(lambda: not world.gateway.is_ready(), 30)
     world.gateway.wait_until(world.gateway.is_ready, 120)
 
@@ -119,12 +147,31 @@ def test_without_a_planted_leak_nothing_is_found(world: World, every_route: list
 
 @pytest.mark.parametrize("name", LEAKS)
 def test_a_leak_in_the_node_is_found(world: World, every_route: list[Route], name: str) -> None:
-    with planted(world, LEAKS[name]):
+    with planted(world, LEAKS[name], restart_node):
         told = [mismatch.what for mismatch in found(world, every_route)]
     assert any(LEAKS[name].found in what for what in told), told[:10]
 
 
-# Of a routing_rule nothing is told even then: it is read together with its destination.
+@pytest.mark.parametrize("page", WEAK_PAGES)
+def test_a_page_that_asks_for_too_little_is_found(
+    world: World, portal: Flask, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    """Planted as a mistake would be: what to expect is derived from the same declaration."""
+    method, path = page.split()
+    rule = next(r for r in portal.url_map.iter_rules() if r.rule == path and method in r.methods)
+    monkeypatch.setattr(portal.view_functions[rule.endpoint], "needs", Needs(Action.READ_STUDY))
+    (route,) = [route for route in of_portal(portal) if route.path == path]
+    assert (method, Action.READ_STUDY) in route.needs
+    asked = matrix.cases(world, [route], methods=[method], callers=["viewer", "member", "admin"])
+    try:
+        with planted(world, WEAK_PAGES[page], restart_portal):
+            mismatches = matrix.run(world, asked).mismatches
+    finally:
+        restart_portal(world)
+    told = WEAK_PAGES[page].found
+    assert mismatches == [Mismatch(f"{who}: {page}", told) for who in ("viewer", "member")]
+
+
 @pytest.mark.parametrize("table", ["study", "destination", "delivery", "credential", "membership"])
 def test_a_table_without_row_level_security_is_found(
     world: World, every_route: list[Route], table: str

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import httpx
 import psycopg
+from psycopg.types.json import Jsonb
 from pydicom import dcmread
 
 from gateway import identity, share_links
@@ -79,7 +80,7 @@ class World:
     """The gateway, its people, and what there is of each kind."""
 
     gateway: RunningGateway
-    sources: Path  # what the node runs from
+    sources: Path  # what the gateway runs from
     database: Database
     studies: dict[Whose, Study]
     callers: dict[str, Caller]
@@ -313,6 +314,9 @@ def _fill(world: World) -> None:
             "('north', %s, 'south', now() - '1 minute'::interval, '')",
             [world.studies["lent"].study, world.studies["shared"].study],
         )
+        address = session.execute(
+            "SELECT sharing_address::text FROM tenant WHERE tenant_id = 'north'"
+        ).fetchone()
         world.numbers["absent"] = dict.fromkeys(world.numbers["own"], "987654")
     for whose in ("own", "other", "shared", "lent", "absent"):
         tenant = {"own": "south", "absent": "nowhere"}.get(whose, "north")
@@ -323,10 +327,13 @@ def _fill(world: World) -> None:
         "tenant-north",
         "north-vault",
         "north-rule",
+        "north-source",
+        "NORTHVAULT",
         "NORTHCT9",
         "north spare key",
     }
-    found |= {"10.99.88.77", "north@isolation.example"}
+    assert address is not None
+    found |= {"10.99.88.77", "north@isolation.example", address[0]}
     for study in hidden:
         found |= {*study.identifiers, study.second, study.patient_name}
     own = world.studies["own"]
@@ -351,11 +358,14 @@ def _rows_of(
         "VALUES (%s, %s, 'dimse', %s, false) RETURNING destination_id",
         tenant, f"{tenant}-vault", settings,
     )  # fmt: skip
-    rule = one(
-        "INSERT INTO routing_rule (tenant_id, name, enabled, destination_id) "
-        "VALUES (%s, %s, false, %s) RETURNING rule_id",
-        tenant, f"{tenant}-rule", destination,
-    )  # fmt: skip
+    rule = f"{tenant}-rule"
+    forward = [
+        {"name": rule, "enabled": False, "actions": [{"forward": {"to": f"{tenant}-vault"}}]}
+    ]
+    session.execute(
+        "INSERT INTO rulebook (tenant_id, version, rules, author) VALUES (%s, 1, %s, 'test')",
+        [tenant, Jsonb([{"name": rule, "enabled": False, "actions": [forward]}])],
+    )
     delivery = one(
         "INSERT INTO delivery (tenant_id, study_instance_uid, destination_id, destination_name, "
         "rule_name) VALUES (%s, %s, %s, %s, %s) RETURNING delivery_id",
@@ -391,7 +401,19 @@ def _rows_of(
         "RETURNING link_id",
         tenant, study.study, mark.encode(),
     )  # fmt: skip
+    project = one(
+        "INSERT INTO research_project (tenant_id, name, options, secret) "
+        "VALUES (%s, %s, '{}', 'sealed:') RETURNING project_id",
+        tenant, f"{tenant.upper()}VAULT",
+    )  # fmt: skip
+    source = one(
+        "INSERT INTO polling_source (tenant_id, name, kind, settings, enabled) "
+        "VALUES (%s, %s, 'dicomweb', %s, false) RETURNING source_id",
+        tenant, f"{tenant}-source", f'{{"url": "http://{host}/dicom-web"}}',
+    )  # fmt: skip
     return {
+        "sources": source,
+        "projects": project,
         "links": link,
         "shares": share,
         "destinations": destination,

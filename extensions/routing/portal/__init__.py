@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from flask import Blueprint, render_template
 
-from extensions.routing import ledger, overview
+from extensions.routing import actions, ledger, overview
 from extensions.routing.portal import deliveries, destinations, rules  # noqa: F401  their pages
 from extensions.routing.portal.common import TONES, may_change, pages
+from gateway.actions import Action
 from gateway.db import Session
 from gateway.hookspecs import hookimpl
 from gateway.portal import Badge, Figure, Sample, StudySection
@@ -18,6 +19,12 @@ from gateway.portal import Badge, Figure, Sample, StudySection
 def portal_blueprint() -> Blueprint:
     """Every page, under /routing."""
     return pages
+
+
+@hookimpl
+def rule_actions() -> Sequence[Action]:
+    """What rules can do by routing itself."""
+    return actions.ACTIONS
 
 
 @hookimpl

@@ -18,6 +18,7 @@ TONES: Mapping[str, Tone] = {
     "waiting": "plain",
     "planned": "plain",
     "sending": "busy",
+    "held": "bad",
     "delivered": "good",
     "failed": "bad",
 }
@@ -42,9 +43,9 @@ def portal() -> PortalContext:
 
 
 @contextmanager
-def tenant_session(action: Action) -> Iterator[Session]:
-    """A session of the visitor's tenant; raises unless they may do `action`."""
-    with portal().database.tenant_session(portal().tenant(action)) as session:
+def tenant_session() -> Iterator[Session]:
+    """A session of the visitor's tenant; raises `NoTenantEntered`."""
+    with portal().database.tenant_session(portal().tenant()) as session:
         yield session
 
 
@@ -70,10 +71,10 @@ def record_failure(action: str, resource: str, why: str) -> None:
         action=action,
         resource=resource[:80],
         verdict="failed",
-        tenant_id=portal().tenant(Action.CHANGE_ROUTING),
+        tenant_id=portal().tenant(),
         detail=why,
     )
-    with tenant_session(Action.CHANGE_ROUTING) as session:
+    with tenant_session() as session:
         audit.append(session, record)
 
 

@@ -19,27 +19,30 @@ from extensions.routing.portal.common import (
 )
 from gateway.access import Action
 from gateway.errors import Conflict, GatewayError, InvalidInput
+from gateway.needs import Needs
 
 TEST_NEXT = "test-destination"
 
 
 @pages.get("/destinations")
+@Needs(Action.READ_ROUTING)
 def show_destinations() -> str:
     """Where studies can go."""
-    with tenant_session(Action.READ_ROUTING) as session:
+    with tenant_session() as session:
         found = destinations.list_destinations(session)
     return render_template("routing/destinations.html", found=found, may_change=may_change())
 
 
 @pages.get("/destinations/new", defaults={"number": 0})
 @pages.get("/destinations/<int:number>")
+@Needs(Action.CHANGE_ROUTING)
 def show_destination(
     number: int,
     error: GatewayError | None = None,
     checks: Sequence[connection.Check] | None = None,
 ) -> ResponseReturnValue:
     """The form of a destination, new or known."""
-    with tenant_session(Action.CHANGE_ROUTING) as session:
+    with tenant_session() as session:
         known = destinations.get_destination(session, number) if number else None
     values: dict[str, object] = {"kind": "dimse", "port": 104, "calling_aet": "ARGONATH"}
     if known:
@@ -60,11 +63,12 @@ def show_destination(
 
 @pages.post("/destinations/new", defaults={"number": 0})
 @pages.post("/destinations/<int:number>")
+@Needs(Action.CHANGE_ROUTING)
 def save_destination(number: int) -> ResponseReturnValue:
     """Create or change; what is wrong is said above the form, which keeps what was typed."""
     form = request.form
     try:
-        with tenant_session(Action.CHANGE_ROUTING) as session:
+        with tenant_session() as session:
             kind = form.get("kind", "")
             given = {"name": form.get("name", ""), "kind": kind, "encryption_key": encryption_key()}
             settings, enabled = forms.settings_of(form, kind), form.get("enabled") == "yes"
@@ -88,9 +92,10 @@ def save_destination(number: int) -> ResponseReturnValue:
 
 
 @pages.post("/destinations/<int:number>/test")
+@Needs(Action.CHANGE_ROUTING)
 def test_destination(number: int) -> ResponseReturnValue:
     """Try to reach it: named checks, as a part of the page or (without htmx) the page."""
-    with tenant_session(Action.CHANGE_ROUTING) as session:
+    with tenant_session() as session:
         destination = destinations.get_destination(session, number)
     opened = destinations.open_settings(destination, encryption_key())
     checks = connection.test_connection(opened)
@@ -102,10 +107,11 @@ def test_destination(number: int) -> ResponseReturnValue:
 
 
 @pages.post("/destinations/<int:number>/delete")
+@Needs(Action.CHANGE_ROUTING)
 def delete_destination(number: int) -> ResponseReturnValue:
     """Remove a destination that no rule uses."""
     try:
-        with tenant_session(Action.CHANGE_ROUTING) as session:
+        with tenant_session() as session:
             destinations.delete_destination(session, number, **who())
     except Conflict as error:
         return show_destination(number, error)

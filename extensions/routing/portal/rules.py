@@ -1,20 +1,31 @@
-"""Rules: the list and the form."""
+"""Rules: the list in its order, and the form."""
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable, Sequence
 
 from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
-from extensions.routing import destinations, forms, rulebook
-from extensions.routing.portal.common import may_change, pages, record_failure, tenant_session, who
-from extensions.routing.rules import Operator
+from extensions.routing import destinations, editing, rule_form, rulebook
+from extensions.routing.complaints import WrongRule
+from extensions.routing.condition_values import Operator
+from extensions.routing.portal.common import (
+    may_change,
+    pages,
+    portal,
+    record_failure,
+    tenant_session,
+    who,
+)
+from extensions.routing.rule import RuleDocument, Trigger, parse_rule
+from extensions.routing.rule_form import Row, RuleForm
 from gateway.access import Action
-from gateway.errors import Conflict, GatewayError, InvalidInput
+from gateway.errors import Conflict, GatewayError, InvalidInput, NotFound
+from gateway.needs import Needs
 
-TAGS = (
+FIELDS = (
     "Modality",
     "StudyDescription",
     "SeriesDescription",
@@ -26,101 +37,115 @@ TAGS = (
     "ReferringPhysicianName",
     "PatientID",
     "AccessionNumber",
+    "calling_aet",
+    "instance_count",
+    "time_of_day",
 )
 
 
 @pages.get("/rules")
+@Needs(Action.READ_ROUTING)
 def show_rules() -> str:
-    """Which studies are forwarded."""
-    with tenant_session(Action.READ_ROUTING) as session:
-        found = rulebook.list_rules(session)
+    """What is done with which studies."""
+    with tenant_session() as session:
+        book = rulebook.live(session)
         known = destinations.list_destinations(session)
     return render_template(
-        "routing/rules.html", found=found, destinations=known, may_change=may_change()
+        "routing/rules.html", book=book, destinations=known, may_change=may_change()
     )
 
 
-@pages.get("/rules/new", defaults={"number": 0})
-@pages.get("/rules/<int:number>")
-def show_rule(number: int, error: GatewayError | None = None) -> ResponseReturnValue:
+@pages.get("/rules/new", defaults={"rule_name": ""})
+@pages.get("/rules/named/<path:rule_name>")
+@Needs(Action.CHANGE_ROUTING)
+def show_rule(
+    rule_name: str, typed: RuleForm | None = None, error: GatewayError | None = None
+) -> ResponseReturnValue:
     """The form of a rule, new or known."""
-    with tenant_session(Action.CHANGE_ROUTING) as session:
-        rule = rulebook.get_rule(session, number) if number else None
+    with tenant_session() as session:
+        book = rulebook.live(session)
         known = destinations.list_destinations(session)
-    conditions = [c.as_json() for c in rule.conditions] if rule else []
-    values: dict[str, object] = {"enabled": "yes"}
-    if rule:
-        values = {"name": rule.name, "destination": str(rule.destination_id)}
-        values["enabled"] = "yes" if rule.enabled else ""
-    if error:
-        values, conditions = dict(request.form), _conditions()
+    rule = _named(book, rule_name) if rule_name else None
+    form = typed or (rule_form.form_of(rule) if rule else RuleForm())
     page = render_template(
         "routing/rule.html",
         rule=rule,
-        values=values,
-        conditions=conditions or [{}],
+        form=form,
+        rows=(form.rows if form else ()) or (Row(),),
+        based_on=request.form.get("based_on", book.version),
         destinations=known,
         operators=list(Operator),
-        tags=TAGS,
+        triggers=[t for t in Trigger if t is not Trigger.STUDY_COMPLETE],
+        fields=FIELDS,
         error=error,
     )
     return page, error.http_status if error else 200
 
 
-@pages.post("/rules/new", defaults={"number": 0})
-@pages.post("/rules/<int:number>")
-def save_rule(number: int) -> ResponseReturnValue:
+@pages.post("/rules/new", defaults={"rule_name": ""})
+@pages.post("/rules/named/<path:rule_name>")
+@Needs(Action.CHANGE_ROUTING)
+def save_rule(rule_name: str) -> ResponseReturnValue:
     """Create or change; each wrong condition is named with its cure."""
-    form = request.form
+    lists = [request.form.getlist(part) for part in ("tag", "operator", "value")]
+    form = RuleForm()
     try:
-        with tenant_session(Action.CHANGE_ROUTING) as session:
-            name, conditions = form.get("name", ""), _conditions()
-            target = forms.number_of(form.get("destination", ""), "destination")
-            write = (
-                partial(rulebook.update_rule, rule_id=number) if number else rulebook.create_rule
-            )
-            write(
-                session,
-                name=name,
-                conditions=conditions,
-                destination_id=target,
-                enabled=form.get("enabled") == "yes",
-                **who(),
-            )
+        form = rule_form.read_form(request.form, lists)
+        rule = parse_rule(rule_form.document_of(form), portal().actions)
+        note = f"{'Changed' if rule_name else 'Added'} {rule.name}"
+        _change(lambda rules: editing.put(rules, rule_name, rule), note)
     except (InvalidInput, Conflict) as error:
-        action = "change-rule" if number else "create-rule"
-        record_failure(action, f"rule {form.get('name', '')}", error.code)
-        return show_rule(number, error)
-    flash(f"The rule {name} is saved.")
+        if isinstance(error, WrongRule):
+            error = rule_form.in_the_form(error)
+        action = "change-rule" if rule_name else "create-rule"
+        record_failure(action, f"rule {form.name}", error.code)
+        return show_rule(rule_name, form, error)
+    flash(f"The rule {rule.name} is saved.")
     return redirect("/routing/rules", 303)
 
 
-@pages.post("/rules/<int:number>/switch")
-def switch_rule(number: int) -> Response:
+@pages.post("/rules/named/<path:rule_name>/switch")
+@Needs(Action.CHANGE_ROUTING)
+def switch_rule(rule_name: str) -> Response:
     """Switch a rule on or off and leave it else as it is."""
-    with tenant_session(Action.CHANGE_ROUTING) as session:
-        rule = rulebook.get_rule(session, number)
-        rulebook.update_rule(
-            session,
-            number,
-            name=rule.name,
-            conditions=[c.as_json() for c in rule.conditions],
-            destination_id=rule.destination_id,
-            enabled=request.form.get("enabled") == "yes",
-            **who(),
-        )
+    on = request.form.get("enabled") == "yes"
+    _change(
+        lambda rules: editing.switch(rules, rule_name, on=on),
+        f"Switched {rule_name} {'on' if on else 'off'}",
+    )
     return redirect("/routing/rules", 303)
 
 
-@pages.post("/rules/<int:number>/delete")
-def delete_rule(number: int) -> Response:
+@pages.post("/rules/named/<path:rule_name>/move")
+@Needs(Action.CHANGE_ROUTING)
+def move_rule(rule_name: str) -> Response:
+    """Have a rule looked at one place earlier or later."""
+    by = -1 if request.form.get("direction") == "up" else 1
+    _change(
+        lambda rules: editing.move(rules, rule_name, by),
+        f"Moved {rule_name} {'up' if by < 0 else 'down'}",
+    )
+    return redirect("/routing/rules", 303)
+
+
+@pages.post("/rules/named/<path:rule_name>/delete")
+@Needs(Action.CHANGE_ROUTING)
+def delete_rule(rule_name: str) -> Response:
     """Remove a rule."""
-    with tenant_session(Action.CHANGE_ROUTING) as session:
-        rulebook.delete_rule(session, number, **who())
+    _change(lambda rules: editing.remove(rules, rule_name), f"Deleted {rule_name}")
     flash("The rule is deleted.")
     return redirect("/routing/rules", 303)
 
 
-def _conditions() -> list[dict[str, str]]:
-    form = request.form
-    return forms.conditions_of(form.getlist("tag"), form.getlist("operator"), form.getlist("value"))
+def _change(edit: Callable[[Sequence[RuleDocument]], tuple[RuleDocument, ...]], note: str) -> None:
+    with tenant_session() as session:
+        book = rulebook.live(session)
+        based_on = request.form.get("based_on", type=int, default=book.version)
+        rulebook.save(session, edit(book.rules), based_on=based_on, note=note, **who())
+
+
+def _named(book: rulebook.Rulebook, name: str) -> RuleDocument:
+    for rule in book.rules:
+        if rule.name == name:
+            return rule
+    raise NotFound(f"Rule {name!r}.")

@@ -19,7 +19,7 @@ from gateway.settings import Settings
 from tests.integration.portal.conftest import HTML, PASSWORD, signed_in
 from webapp import create_app
 
-NEW = {"email": "New@Example.org", "role": "member", "invited": "yes"}
+NEW = {"email": "New@Example.org", "role": "member"}
 JSON = {"Accept": "application/json"}
 
 
@@ -48,7 +48,7 @@ def mailbox() -> Iterator[tuple[Mailbox, int]]:
 
 def invited(app: Flask, **form: str) -> str:
     """The path of the link that north's admin sees, once."""
-    page = signed_in(app, "admin").post("/people/invitations", data=NEW | form, headers=HTML)
+    page = signed_in(app, "admin").post("/people", data=NEW | form, headers=HTML)
     found = re.search(r"http://localhost(/invitations/[\w-]+)", page.text)
     assert found is not None, page.text
     return found[1]
@@ -122,6 +122,64 @@ def test_an_account_that_exists_joins_by_its_own_password_alone(
     assert "South Clinic" in page
 
 
+def masked(page: str, email: str) -> str:
+    """A page without the address, the link, the form's token and moments: these always differ."""
+    page = re.sub(r'name="csrf_token" value="[^"]+"', "#", page)
+    page = re.sub(r"/invitations/[\w-]+", "/invitations/#", page.replace(email, "#"))
+    return re.sub(r"<time.*?</time>", "#", page, flags=re.DOTALL)
+
+
+def test_to_invite_somebody_of_another_tenant_is_answered_as_to_invite_a_stranger(
+    app: Flask,
+) -> None:
+    """Else an admin finds out who works elsewhere."""
+    answers = []
+    for email in ("south@example.org", "nobody@example.org"):
+        admin = signed_in(app, "admin")
+        answer = admin.post("/people", data=NEW | {"email": email}, headers=HTML)
+        link = re.search(r"http://localhost(/invitations/[\w-]+)", answer.text)
+        assert link is not None
+        invitation = app.test_client().get(link[1], headers=HTML)
+        too_short = app.test_client().post(link[1], data={"password": "short"}, headers=HTML)
+        withdraw = re.search(r"/people/invitations/\d+/withdraw", answer.text)
+        assert withdraw is not None
+        admin.post(withdraw[0])
+        answers.append(
+            [
+                (each.status_code, masked(each.text, email), sorted(each.headers.keys()))
+                for each in (answer, invitation, too_short)
+            ]
+        )
+    assert answers[0] == answers[1]
+
+
+def test_who_belongs_nowhere_any_more_is_invited_as_somebody_new(
+    app: Flask, database: Database
+) -> None:
+    with database.system_session("test") as session:
+        session.execute(
+            "DELETE FROM membership USING person p WHERE membership.person_id = p.person_id "
+            "AND p.email = 'viewer@example.org'"
+        )
+    link = invited(app, email="viewer@example.org")
+    client = app.test_client()
+    assert client.post(link, data={"password": "a good new password"}).status_code == 303
+    again = {"email": "viewer@example.org", "password": "a good new password"}
+    assert app.test_client().post("/sign-in", data=again).status_code == 303
+
+
+@pytest.mark.parametrize("why", ["disabled_at = now()", "system_admin = true"])
+def test_whom_a_tenant_is_not_alone_to_judge_gets_no_new_password_by_a_link(
+    app: Flask, database: Database, why: str
+) -> None:
+    with database.system_session("test") as session:
+        session.execute("DELETE FROM membership WHERE tenant_id = 'south'")
+        session.execute(f"UPDATE person SET {why} WHERE email = 'south@example.org'".encode())
+    link = invited(app, email="south@example.org")
+    answer = app.test_client().post(link, data={"password": "a good new password"}, headers=HTML)
+    assert answer.status_code == 401
+
+
 def test_the_password_of_an_invited_account_cannot_be_guessed_by_the_link(app: Flask) -> None:
     link = invited(app, email="south@example.org")
     client = app.test_client()
@@ -143,7 +201,7 @@ def test_the_password_of_an_invited_account_cannot_be_guessed_by_the_link(app: F
 def test_a_wrong_invitation_is_refused(
     app: Flask, wrong: dict[str, str], status: int, named: str
 ) -> None:
-    page = signed_in(app, "admin").post("/people/invitations", data=NEW | wrong, headers=HTML)
+    page = signed_in(app, "admin").post("/people", data=NEW | wrong, headers=HTML)
     assert page.status_code == status
     assert named in page.text
     assert "/invitations/" not in page.text.replace('action="/people/invitations', "")
@@ -155,7 +213,7 @@ def test_a_viewer_and_another_tenant_s_admin_neither_invite_nor_withdraw(app: Fl
     withdraw = re.search(r"/people/invitations/\d+/withdraw", page)
     assert withdraw is not None
     viewer, south = signed_in(app, "viewer"), signed_in(app, "south")
-    assert viewer.post("/people/invitations", data=NEW, headers=HTML).status_code == 403
+    assert viewer.post("/people", data=NEW, headers=HTML).status_code == 403
     assert viewer.post(withdraw[0], headers=HTML).status_code == 403
     assert south.post(withdraw[0], headers=HTML).status_code == 404
     assert "new@example.org" not in south.get("/people", headers=HTML).text
@@ -167,7 +225,7 @@ def test_with_a_mail_server_the_link_goes_to_the_address_and_is_not_shown(
     box, port = mailbox
     mailing = app_with(settings, smtp_url=f"smtp://127.0.0.1:{port}", mail_from="pacs@example.org")
     admin = signed_in(mailing, "admin")
-    assert admin.post("/people/invitations", data=NEW).status_code == 303
+    assert admin.post("/people", data=NEW).status_code == 303
     page = admin.get("/people", headers=HTML).text
     assert "on its way to new@example.org" in page
     assert "localhost/invitations" not in page
@@ -183,7 +241,7 @@ def test_when_the_mail_server_is_away_the_inviter_gets_the_link(
     app: Flask, settings: Settings
 ) -> None:
     mailing = app_with(settings, smtp_url="smtp://127.0.0.1:9", mail_from="pacs@example.org")
-    page = signed_in(mailing, "admin").post("/people/invitations", data=NEW, headers=HTML)
+    page = signed_in(mailing, "admin").post("/people", data=NEW, headers=HTML)
     assert page.status_code == 502
     assert "The e-mail could not be sent" in page.text
     assert "http://localhost/invitations/" in page.text

@@ -132,7 +132,13 @@ def test_a_wrong_rule_is_refused_with_its_place_and_cure(app: Flask) -> None:
     admin = signed_in(app, "admin")
     form = {"name": "PACS", "kind": "dimse", "host": "127.0.0.1", "called_aet": "PACS"}
     admin.post("/routing/destinations/new", data=form | {"enabled": "yes"})
-    rule = {"name": "CT", "tag": "Modalty", "operator": "equals", "value": "CT", "destination": "1"}
+    rule = {
+        "name": "CT",
+        "tag": "Modalty",
+        "operator": "equals",
+        "value": "CT",
+        "destination": "PACS",
+    }
     wrong = admin.post("/routing/rules/new", data=rule, headers=HTML)
     assert wrong.status_code == 400
     assert "Condition 1" in wrong.text
@@ -145,7 +151,13 @@ def test_a_wrong_rule_is_refused_with_its_place_and_cure(app: Flask) -> None:
 
 def test_a_rule_that_is_refused_is_audited_without_what_was_typed(app: Flask) -> None:
     admin = signed_in(app, "admin")
-    rule = {"name": "CT", "tag": "Doe^Jane", "operator": "equals", "value": "x", "destination": "1"}
+    rule = {
+        "name": "CT",
+        "tag": "Doe^Jane",
+        "operator": "equals",
+        "value": "x",
+        "destination": "PACS",
+    }
     admin.post("/routing/rules/new", data=rule)
     trail = admin.get("/audit?verdict=failed", headers=HTML).text
     assert "create-rule" in trail

@@ -11,13 +11,23 @@ from flask import Flask
 from gateway.db import Database
 from tests.integration.portal.conftest import HTML, UID, signed_in
 
-FORM = {"with": "south", "lifetime": "7"}
 JSON = {"Accept": "application/json"}
+
+
+def address_of(app: Flask, name: str) -> str:
+    """The sharing address that an admin's page shows."""
+    page = signed_in(app, name).get("/shared", headers=HTML).text
+    return page.partition('id="sharing-address" class="secret">')[2].partition("<")[0]
+
+
+def form(app: Flask, whose: str = "south") -> dict[str, str]:
+    return {"address": address_of(app, whose), "lifetime": "7"}
 
 
 def shared(app: Flask) -> int:
     """North shares its study with south; the number of the share."""
-    assert signed_in(app, "admin").post(f"/studies/{UID}/shares", data=FORM).status_code == 303
+    admin = signed_in(app, "admin")
+    assert admin.post(f"/studies/{UID}/shares", data=form(app)).status_code == 303
     database: Database = app.extensions["argonath"].database
     with database.system_session("test") as session:
         row = session.execute("SELECT max(share_id) AS number FROM study_share").fetchone()
@@ -63,8 +73,8 @@ def test_after_its_end_the_study_is_answered_as_one_that_never_was(app: Flask) -
 def test_the_receiver_can_neither_share_the_study_on_nor_end_the_share(app: Flask) -> None:
     number = shared(app)
     south = signed_in(app, "south")
-    form = {"with": "north", "lifetime": "7"}
-    assert south.post(f"/studies/{UID}/shares", data=form, headers=JSON).status_code == 404
+    theirs = form(app, "admin")
+    assert south.post(f"/studies/{UID}/shares", data=theirs, headers=JSON).status_code == 404
     assert south.post(f"/shares/{number}/revoke", headers=JSON).status_code == 404
     assert UID in south.get("/shared", headers=HTML).text
 
@@ -72,7 +82,7 @@ def test_the_receiver_can_neither_share_the_study_on_nor_end_the_share(app: Flas
 def test_a_viewer_can_neither_share_nor_see_with_whom(app: Flask) -> None:
     number = shared(app)
     viewer = signed_in(app, "viewer")
-    assert viewer.post(f"/studies/{UID}/shares", data=FORM, headers=JSON).status_code == 403
+    assert viewer.post(f"/studies/{UID}/shares", data=form(app), headers=JSON).status_code == 403
     assert viewer.post(f"/shares/{number}/revoke", headers=JSON).status_code == 403
     assert "tenant south" not in viewer.get(f"/studies/{UID}", headers=HTML).text
 
@@ -80,10 +90,9 @@ def test_a_viewer_can_neither_share_nor_see_with_whom(app: Flask) -> None:
 @pytest.mark.parametrize(
     ("change", "status"),
     [
-        ({"with": "nowhere"}, 404),
-        ({"with": "north"}, 400),
-        ({"with": "South Clinic"}, 400),
-        ({"with": ""}, 400),
+        ({"address": "south"}, 404),
+        ({"address": "nowhere"}, 404),
+        ({"address": ""}, 404),
         ({"lifetime": "0"}, 400),
         ({"lifetime": "9999"}, 400),
     ],
@@ -92,12 +101,56 @@ def test_what_cannot_be_shared_is_told_and_recorded(
     app: Flask, change: dict[str, str], status: int
 ) -> None:
     admin = signed_in(app, "admin")
-    answer = admin.post(f"/studies/{UID}/shares", data=FORM | change, headers=JSON)
+    answer = admin.post(f"/studies/{UID}/shares", data=form(app) | change, headers=JSON)
     assert answer.status_code == status
     page = admin.get(f"/studies/{UID}", headers=HTML).text
     assert "share-study" in page
     assert "denied" in page
-    assert "/shared" not in signed_in(app, "south").get("/studies", headers=HTML).text
+    assert "shared with us" not in signed_in(app, "south").get("/studies", headers=HTML).text
+
+
+def test_a_study_is_not_shared_with_its_own_tenant(app: Flask) -> None:
+    admin, own = signed_in(app, "admin"), form(app, "admin")
+    answer = admin.post(f"/studies/{UID}/shares", data=own, headers=JSON)
+    assert (answer.status_code, "your own" in answer.json["message"]) == (400, True)
+
+
+def test_admins_see_the_own_sharing_address_and_renew_it_and_viewers_do_not(app: Flask) -> None:
+    before, admin, viewer = (
+        address_of(app, "admin"),
+        signed_in(app, "admin"),
+        signed_in(app, "viewer"),
+    )
+    assert re.fullmatch(r"[0-9a-f-]{36}", before)
+    assert before not in viewer.get("/shared", headers=HTML).text
+    assert viewer.post("/shared/address", headers=JSON).status_code == 403
+    assert address_of(app, "admin") == before
+    assert admin.post("/shared/address").status_code == 303
+    assert address_of(app, "admin") not in (before, "")
+    assert "renew-sharing-address" in admin.get("/audit", headers=HTML).text
+    refused = signed_in(app, "south").post(
+        f"/studies/{UID}/shares", data={"address": before, "lifetime": "7"}, headers=JSON
+    )
+    assert refused.json["error"] == "UnknownAddress"
+
+
+def test_the_lists_that_show_patients_are_audited_and_their_refreshes_are_not(
+    app: Flask,
+) -> None:
+    south = signed_in(app, "south")
+    for path in ("/", "/shared"):
+        south.get(path, headers=HTML)
+    south.get("/", headers=HTML | {"HX-Request": "true"})
+    database: Database = app.extensions["argonath"].database
+    with database.tenant_session("south") as session:
+        rows = session.execute(
+            "SELECT actor, resource, detail FROM audit WHERE action = 'read-study' "
+            "ORDER BY audit_id"
+        ).fetchall()
+    assert [tuple(row.values()) for row in rows] == [
+        ("south@example.org", "search", "portal: overview"),
+        ("south@example.org", "search", "portal: shared with us"),
+    ]
 
 
 def made_link(app: Flask, *, code: str = "no") -> tuple[str, str]:

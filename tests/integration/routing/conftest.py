@@ -110,6 +110,7 @@ class Receiver:
         self.received: Counter[str] = Counter()
         self.files: dict[str, bytes] = {}
         self.refused: dict[str, int] = {}
+        self.accession_numbers: list[str] = []
         self.associations = 0
         self.die_after = 0
         self.port = port
@@ -145,6 +146,7 @@ class Receiver:
         if uid in self.refused:
             return self.refused[uid]
         self.received[uid] += 1
+        self.accession_numbers.append(str(event.dataset.get("AccessionNumber", "")))
         self.files[uid] = event.encoded_dataset(include_meta=False)
         return 0x0000
 

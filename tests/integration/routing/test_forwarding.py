@@ -10,11 +10,12 @@ from gateway.events import StudyDeleted, StudyStable, publish
 from gateway.settings import Settings
 from tests.integration.routing.conftest import STUDY, FakeArchive, Receiver, make_file
 from tests.integration.worker_host import WorkerHost, until
+from tests.routing_rules import Condition, add_rule
 
-CT = [{"tag": "Modality", "operator": "equals", "value": "CT"}]
+CT = ("Modality", "equals", "CT")
 
 
-def forward(database: Database, port: int, conditions: list[dict[str, str]] = CT) -> int:
+def forward(database: Database, port: int, *conditions: Condition) -> int:
     """A rule of north, to a destination at `port`."""
     with database.tenant_session("north") as session:
         destination = destinations.create_destination(
@@ -24,13 +25,7 @@ def forward(database: Database, port: int, conditions: list[dict[str, str]] = CT
             settings={"host": "127.0.0.1", "port": port, "called_aet": "PACS"},
             actor="test",
         )
-        rulebook.create_rule(
-            session,
-            name="CT to PACS",
-            conditions=conditions,
-            destination_id=destination.destination_id,
-            actor="test",
-        )
+        add_rule(session, "CT to PACS", "PACS", *(conditions or [CT]))
     return destination.destination_id
 
 
@@ -71,7 +66,7 @@ def test_a_study_that_meets_no_rule_stays_here(
     database: Database, archive: FakeArchive, receiver: Receiver, host: WorkerHost
 ) -> None:
     archive.add(make_file(1))
-    forward(database, receiver.port, [{"tag": "Modality", "operator": "equals", "value": "MR"}])
+    forward(database, receiver.port, ("Modality", "equals", "MR"))
     arrive(database)
     time.sleep(1)
     assert state(database) == ""
@@ -225,5 +220,5 @@ def test_another_tenant_sees_neither_destination_nor_delivery(
     until(lambda: state(database) == "delivered")
     with database.tenant_session("south") as session:
         assert destinations.list_destinations(session) == []
-        assert rulebook.list_rules(session) == []
+        assert rulebook.live(session).rules == ()
         assert ledger.list_deliveries(session) == []

@@ -19,13 +19,14 @@ import pytest
 from psycopg.types.json import Jsonb
 from pydicom import dcmread
 
-from extensions.routing import connection, destinations, rulebook
+from extensions.routing import connection, destinations
 from extensions.routing.destination_settings import parse_settings
 from gateway import vault
 from gateway.db import Database
 from tests.integration.routing.conftest import FakeArchive, Receiver, make_file
 from tests.integration.routing.test_forwarding import arrive, delivery, forward, state
 from tests.integration.worker_host import WorkerHost, until
+from tests.routing_rules import add_rule
 
 
 class WebReceiver:
@@ -85,13 +86,7 @@ def forward_to_web(database: Database, url: str, token: str) -> int:
             encryption_key="key",
             actor="test",
         )
-        rulebook.create_rule(
-            session,
-            name="all",
-            conditions=[],
-            destination_id=destination.destination_id,
-            actor="test",
-        )
+        add_rule(session, "all", destination.name)
     return destination.destination_id
 
 
@@ -255,16 +250,10 @@ def test_a_hanging_destination_does_not_stop_another(
         silent.listen()
         with database.tenant_session("south") as session:
             there = {"host": "127.0.0.1", "port": silent.getsockname()[1], "called_aet": "X"}
-            hanging = destinations.create_destination(
+            destinations.create_destination(
                 session, name="Hang", kind="dimse", settings=there, actor="test"
             )
-            rulebook.create_rule(
-                session,
-                name="all",
-                conditions=[],
-                destination_id=hanging.destination_id,
-                actor="test",
-            )
+            add_rule(session, "all", "Hang")
         from gateway.events import StudyStable, publish
 
         with database.tenant_session("south") as session:

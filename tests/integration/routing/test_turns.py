@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from extensions.routing import ledger, progress, rules
+from extensions.routing import destinations, ledger, progress
 from extensions.routing.ledger import Delivery
-from extensions.routing.progress import Outcome, Reference
+from extensions.routing.progress import Outcome
+from gateway.actions import Reference, Subject
 from gateway.db import Database
 from gateway.events import StudyStable, publish
 from tests.integration.routing.conftest import STUDY, FakeArchive, Receiver, make_file
@@ -19,16 +20,12 @@ UID = "1.2.3.4"
 @pytest.fixture
 def planned(database: Database) -> int:
     """A delivery of one instance."""
-    destination_id = forward(database, 1)
+    forward(database, 1)
+    instance = Reference(UID, "1.2.3", "1.2.840.10008.5.1.4.1.1.2")
     with database.tenant_session("north") as session:
-        delivery_id, _ = progress.plan(
-            session,
-            study_instance_uid=STUDY,
-            destination_id=destination_id,
-            rule_name="CT to PACS",
-            verdict=rules.Verdict(True, ()),
-            instances=[Reference(UID, "1.2.3", "1.2.840.10008.5.1.4.1.1.2")],
-        )
+        destination = destinations.named(session, "PACS")
+        subject = Subject(STUDY, (instance,), "CT to PACS")
+        delivery_id, _ = progress.plan(session, destination, subject)
     return delivery_id
 
 

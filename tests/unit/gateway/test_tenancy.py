@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
@@ -52,6 +53,22 @@ def test_a_query_needs_a_caller_that_is_listed_for_it() -> None:
             DIRECTORY.tenant_of_query(called, calling)
 
 
+ANSWERED = Directory(
+    called={"NORTH": "north", "SOUTH": "south"},
+    calling={
+        "north": (CallingAE("CT1", ip_network("10.1.0.0/16"), host="10.1.0.7", port=104),),
+        "south": (CallingAE("CT1"), CallingAE("PACS", may_query=True, host="10.2.0.7")),
+    },
+)
+
+
+def test_commitment_needs_no_right_to_query_but_a_place_to_answer_to() -> None:
+    assert ANSWERED.tenant_of_commitment("NORTH", "CT1") == "north"
+    for called, calling in [("SOUTH", "CT1"), ("SOUTH", "PACS"), ("NORTH", "CT2"), ("W", "CT1")]:
+        with pytest.raises(UnknownAETitle):
+            ANSWERED.tenant_of_commitment(called, calling)
+
+
 @pytest.mark.parametrize("title", ["", "SEVENTEEN-LETTERS", "BACK\\SLASH", "ÄRZTE"])
 def test_what_is_no_ae_title(title: str) -> None:
     with pytest.raises(InvalidInput):
@@ -96,3 +113,13 @@ def test_who_is_reached_by_tls_alone_refuses_everything_else() -> None:
     with pytest.raises(CertificateRequired):
         SECURED.tenant_of_query("SOUTH", "CT1")
     assert SECURED.tenant_of_store("NORTH", "CT9", "10.1.2.3") == "north"
+
+
+def test_commitment_asks_for_certificate_and_address_as_a_query_does() -> None:
+    place = CallingAE("CT1", ip_network("10.1.0.0/16"), host="10.1.0.7", port=104)
+    directory = replace(SECURED, calling={"south": (place,)})
+    assert directory.tenant_of_commitment("SOUTH", "CT1", "10.1.2.3", CT1) == "south"
+    with pytest.raises(UnknownAETitle):
+        directory.tenant_of_commitment("SOUTH", "CT1", "10.2.2.3", CT1)
+    with pytest.raises(CertificateRequired):
+        directory.tenant_of_commitment("SOUTH", "CT1")

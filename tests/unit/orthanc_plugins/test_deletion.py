@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from orthanc_plugins.access import Request
 from orthanc_plugins.sdk import Orthanc
 
 UID = "1.2.3"
-Row = dict[str, str] | None
+Row = dict[str, Any] | None
 
 
 class Archive:
@@ -40,11 +40,12 @@ class Archive:
 
 
 class Rows:
-    """A database with the study of `owner`."""
+    """A database with the study of `owner`, which is `needed` by what is named."""
 
-    def __init__(self, happened: list[str], owner: str | None) -> None:
+    def __init__(self, happened: list[str], owner: str | None, needed: list[str]) -> None:
         self.happened = happened  # also the records of the audit, in their order
         self.owner = owner
+        self.needed = needed
 
     @contextmanager
     def system_session(self, _reason: str) -> Iterator[Rows]:
@@ -54,7 +55,7 @@ class Rows:
         return self
 
     def fetchone(self) -> Row:
-        return None if self.owner is None else {"tenant_id": self.owner}
+        return None if self.owner is None else {"tenant_id": self.owner, "needed": self.needed}
 
 
 class Output:
@@ -78,13 +79,18 @@ def records_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def delete(
-    happened: list[str], *, owner: str | None, role: Role = Role.ADMIN, breaks: bool = False
+    happened: list[str],
+    *,
+    owner: str | None,
+    role: Role = Role.ADMIN,
+    breaks: bool = False,
+    needed: Sequence[str] = (),
 ) -> int:
     """The status that the tenant north's `role` gets."""
     archive = Archive(happened)
     archive.breaks = breaks
     who = Request(f"/deletions/studies/{UID}", Principal("p", role, "north"))
-    database = cast("Database", Rows(happened, owner))
+    database = cast("Database", Rows(happened, owner, list(needed)))
     output = Output()
     route = deletion.Deletion(cast("Orthanc", archive), database, lambda: who).route
     route(cast("Any", output), who.path, "DELETE", (UID,))
@@ -116,4 +122,10 @@ def test_what_one_may_not_delete_stays_and_the_attempt_is_recorded(
 ) -> None:
     happened: list[str] = []
     assert delete(happened, owner=owner, role=role) == status
+    assert happened == ["audit delete-study denied"]
+
+
+def test_what_is_needed_stays_and_the_attempt_is_recorded() -> None:
+    happened: list[str] = []
+    assert delete(happened, owner="north", needed=["routing: deliver"]) == 409
     assert happened == ["audit delete-study denied"]

@@ -63,7 +63,7 @@ def test_a_foreign_study_costs_the_look_into_the_database_that_an_unknown_one_do
     searcher = Searcher(archive, OWNERS.get, looked_up.append)
     for study in ("1.2.1", "1.2.2"):
         searcher.find({"Level": "Study", "Query": {"StudyInstanceUID": study}}, "north")
-    assert looked_up == ["1.2.2"]
+    assert looked_up == [searcher.absent]
 
 
 @pytest.mark.parametrize("key", ["StudyInstanceUID", "0020000D", "SOPInstanceUID"])
@@ -114,8 +114,36 @@ def test_an_instance_by_its_uid_alone_is_looked_for_in_its_owners_study(
 ) -> None:
     request = {"Level": "Instance", "Query": {"SOPInstanceUID": "1.2.1.1.1"}}
     assert json.loads(searcher.find(request, "south")) == []
-    assert len(archive.asked) == 1
+    assert all("RequestedTags" in asked for asked in archive.asked)
     assert json.loads(searcher.find(request, "north"))
+
+
+@pytest.mark.parametrize("key", ["SOPInstanceUID", "SeriesInstanceUID"])
+def test_anothers_instance_costs_what_an_absent_one_does_a_look_up_that_finds_and_one_that_does_not(
+    key: str,
+) -> None:
+    found: list[bool] = []
+
+    def archive(body: str) -> bytes:
+        (uid,) = json.loads(body)["Query"].values()
+        found.append(uid in ("1.2.1.1.1", "1.2.2.1.1"))
+        if not found[-1]:
+            return b"[]"
+        return json.dumps([{"RequestedTags": {"StudyInstanceUID": uid[:5]}}]).encode()
+
+    def cost(uid: str) -> list[bool]:
+        found.clear()
+        assert searcher.find({"Level": "Instance", "Query": {key: uid}}, "east") == b"[]"
+        return sorted(found)
+
+    searcher = Searcher(archive, OWNERS.get)
+    cost("1.2.1.1.1")  # the first that anybody looks for tells which one there is
+    assert cost("1.2.2.1.1") == cost("1.2.9.9.9") == [False, True]
+
+
+def test_an_own_instance_is_looked_up_once(searcher: Searcher, archive: Archive) -> None:
+    searcher.find({"Level": "Instance", "Query": {"SOPInstanceUID": "1.2.1.1.1"}}, "north")
+    assert sum("RequestedTags" in asked for asked in archive.asked) == 1
 
 
 @pytest.mark.parametrize("value", ["1.2.*", "1.2?", "1.2\\1.3", "", "1.2,1.3", "1.2 ", None])

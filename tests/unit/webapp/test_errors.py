@@ -7,6 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from gateway.errors import InvalidSettings
+from gateway.needs import Needs, Open
 from gateway.settings import Settings
 from webapp import create_app
 from webapp.session import local
@@ -51,10 +52,10 @@ def test_a_wrong_method_is_405(client: FlaskClient) -> None:
 
 
 def test_an_unforeseen_error_is_500_and_tells_nothing_of_the_inside(app: Flask) -> None:
+    @Needs(Open.TO_ALL)
     def broken() -> str:
         raise RuntimeError("secret detail")
 
-    broken.is_public = True  # type: ignore[attr-defined]
     app.add_url_rule("/broken", view_func=broken)
     answer = app.test_client().get("/broken", headers=JSON)
     assert answer.status_code == 500
@@ -80,7 +81,9 @@ def test_health_names_every_part_that_is_not_ready(client: FlaskClient) -> None:
     answer = client.get("/health")
     assert answer.status_code == 503
     assert answer.json is not None
-    assert set(answer.json["parts"]) == {"database", "schema", "redis", "archive", "worker"}
+    assert set(answer.json["parts"]) == {
+        "database", "schema", "redis", "archive", "worker", "services"
+    }  # fmt: skip
     assert all(state != "ready" for state in answer.json["parts"].values())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,22 @@ def test_a_handle_stands_for_its_association_until_it_ends(associations: Associa
         assert associations.of(handle, "CT1", "127.0.0.1") == BY_TLS
     with pytest.raises(UnknownAETitle):
         associations.of(handle, "CT1", "127.0.0.1")
+
+
+def test_who_answers_later_is_still_told_whose_an_ended_association_was(
+    associations: Associations, tmp_path: Path
+) -> None:
+    with associations.announced(BY_TLS) as handle:
+        pass
+    assert associations.of(handle, "CT1", ended=True) == BY_TLS
+    with pytest.raises(UnknownAETitle):
+        associations.of(handle, "CT2", ended=True)
+    (file,) = (tmp_path / "run" / "associations").iterdir()
+    os.utime(file, (0, 0))
+    with associations.announced(BY_TLS):
+        pass
+    with pytest.raises(UnknownAETitle):
+        associations.of(handle, "CT1", ended=True)
 
 
 def test_a_handle_is_drawn_anew_each_time(associations: Associations) -> None:

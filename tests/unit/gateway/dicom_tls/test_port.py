@@ -140,7 +140,8 @@ def test_the_node_hears_a_handle_and_the_client_the_ae_title_that_it_called(worl
         shown = Certificate(world.ct1.fingerprint, "CN=ct1")
         expected = Association("NORTH", "CT1", "127.0.0.1", shown)
         assert world.associations.of(handle, "CT1") == expected
-    wait_until(lambda: not list((world.ca.parent / "run/associations").iterdir()))
+    open_now = world.ca.parent / "run/associations"
+    wait_until(lambda: all(file.suffix == ".ended" for file in open_now.iterdir()))
     with pytest.raises(UnknownAETitle):
         world.associations.of(handle, "CT1")
 

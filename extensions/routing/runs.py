@@ -1,0 +1,206 @@
+"""The rows that say how far each rule is with each study. All functions take a tenant's session.
+
+A run is *running* until all actions of its rule are done, *held* while it waits for a person, or
+*failed* or *discarded* for good. When the rule catches more instances of the study it begins anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from psycopg.types.json import Jsonb
+
+from gateway import audit, jobs
+from gateway.actions import Step, steps_of
+from gateway.db import Row, Session
+from gateway.errors import Conflict, NotFound
+
+type State = Literal["running", "held", "done", "failed", "discarded"]
+
+STATES: tuple[State, ...] = ("running", "held", "done", "failed", "discarded")
+QUEUES: Mapping[str, str] = {"urgent": "urgent", "normal": "default", "off-peak": "default"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One rule with one study, or with one series of it. `next_step` counts from 0."""
+
+    run_id: int
+    tenant_id: str
+    study_instance_uid: str
+    series_instance_uid: str
+    rule_name: str
+    rulebook_version: int
+    reason: Sequence[Mapping[str, Any]]
+    steps: tuple[Step, ...]
+    next_step: int
+    priority: str
+    state: State
+    cause: str
+    instances: int
+    round: int
+    created_at: datetime
+    updated_at: datetime
+
+
+def begin(
+    session: Session,
+    *,
+    study_uid: str,
+    series_uid: str,
+    rule_name: str,
+    version: int,
+    reason: Sequence[Mapping[str, Any]],
+    steps: Sequence[Step],
+    priority: str,
+    instances: int,
+) -> int | None:
+    """Have the actions of a rule done; None: it has caught no more than when it last began.
+
+    What somebody discarded stays so.
+    """
+    row = session.execute(
+        """
+        INSERT INTO rule_run AS r (tenant_id, study_instance_uid, series_instance_uid, rule_name,
+                                   rulebook_version, reason, steps, priority, instances)
+        VALUES (current_tenant(), %(study)s, %(series)s, %(rule)s, %(version)s, %(reason)s,
+                %(steps)s, %(priority)s, %(instances)s)
+        ON CONFLICT (tenant_id, study_instance_uid, series_instance_uid, rule_name) DO UPDATE
+        SET rulebook_version = excluded.rulebook_version, reason = excluded.reason,
+            steps = excluded.steps, priority = excluded.priority, instances = excluded.instances,
+            round = r.round + 1, next_step = 0, state = 'running', cause = '', updated_at = now()
+        WHERE r.instances < excluded.instances AND r.state <> 'discarded'
+        RETURNING run_id, tenant_id
+        """,
+        {
+            "study": study_uid,
+            "series": series_uid,
+            "rule": rule_name,
+            "version": version,
+            "reason": Jsonb(list(reason)),
+            "steps": Jsonb([step.as_json() for step in steps]),
+            "priority": priority,
+            "instances": instances,
+        },
+    ).fetchone()
+    if row is None:
+        return None
+    _enqueue(session, row["tenant_id"], row["run_id"], study_uid, priority)
+    return int(row["run_id"])
+
+
+def get_run(session: Session, run_id: int) -> Run:
+    """One run; raises `NotFound`."""
+    row = session.execute("SELECT * FROM rule_run WHERE run_id = %s", [run_id]).fetchone()
+    if row is None:
+        raise NotFound(f"Run {run_id} of a rule.")
+    return _read(row)
+
+
+def runs_of_study(session: Session, study_uid: str) -> list[Run]:
+    """What the rules did and do with a study, oldest first."""
+    rows = session.execute(
+        "SELECT * FROM rule_run WHERE study_instance_uid = %s ORDER BY run_id", [study_uid]
+    )
+    return [_read(row) for row in rows]
+
+
+def needing_attention(session: Session, *, limit: int = 50, offset: int = 0) -> list[Run]:
+    """What is held or has failed, latest first."""
+    rows = session.execute(
+        "SELECT * FROM rule_run WHERE state IN ('held', 'failed') "
+        "ORDER BY updated_at DESC, run_id DESC LIMIT %s OFFSET %s",
+        [limit, offset],
+    )
+    return [_read(row) for row in rows]
+
+
+def step_done(session: Session, run: Run, number: int) -> bool:
+    """Action `number` is done. False: the run has begun anew, or somebody ended it."""
+    state = "done" if number + 1 == len(run.steps) else "running"
+    return _update(
+        session, run, "next_step = %s, state = %s, cause = ''", [number + 1, state], at=number
+    )
+
+
+def stop(session: Session, run: Run, number: int, state: State, cause: str) -> bool:
+    """Action `number` holds, fails or discards the run."""
+    return _update(
+        session, run, "next_step = %s, state = %s, cause = %s", [number, state, cause], at=number
+    )
+
+
+def release(session: Session, run_id: int, *, actor: str, origin: str = "") -> None:
+    """Go on with a run that is held or has failed; a plain *hold* is passed. Raises `Conflict`."""
+    run = _wanted(session, run_id)
+    passed = int(run.state == "held" and run.steps[run.next_step].action == "hold")
+    number = run.next_step + passed
+    state = "done" if number == len(run.steps) else "running"
+    session.execute(
+        "UPDATE rule_run SET state = %s, next_step = %s, cause = '', updated_at = now() "
+        "WHERE run_id = %s",
+        [state, number, run_id],
+    )
+    if state == "running":
+        _enqueue(session, run.tenant_id, run_id, run.study_instance_uid, run.priority)
+    _audit(session, run, "release-study", actor, origin, run.cause)
+
+
+def discard(session: Session, run_id: int, reason: str, *, actor: str, origin: str = "") -> None:
+    """Do nothing more of a run that is held or has failed, also when more arrives."""
+    run = _wanted(session, run_id)
+    session.execute(
+        "UPDATE rule_run SET state = 'discarded', cause = %s, updated_at = now() WHERE run_id = %s",
+        [reason, run_id],
+    )
+    _audit(session, run, "discard-study", actor, origin, reason)
+
+
+def _wanted(session: Session, run_id: int) -> Run:
+    run = get_run(session, run_id)
+    if run.state not in {"held", "failed"}:
+        raise Conflict(f"Rule {run.rule_name!r} is not held with this study: it is {run.state}.")
+    return run
+
+
+def _enqueue(session: Session, tenant_id: str, run_id: int, study_uid: str, priority: str) -> None:
+    jobs.enqueue(
+        session,
+        tenant_id=tenant_id,
+        extension="routing",
+        task="act",
+        arguments={"run_id": run_id},
+        study_uid=study_uid,
+        queue=QUEUES[priority],
+        max_attempts=1000,
+    )
+
+
+def _update(session: Session, run: Run, what: str, values: list[object], *, at: int) -> bool:
+    cursor = session.execute(
+        f"UPDATE rule_run SET {what}, updated_at = now() WHERE run_id = %s AND next_step = %s "  # noqa: S608  ours
+        "AND state = 'running' AND round = %s".encode(),
+        [*values, run.run_id, at, run.round],
+    )
+    return cursor.rowcount == 1
+
+
+def _audit(session: Session, run: Run, action: str, actor: str, origin: str, detail: str) -> None:
+    record = audit.Record(
+        actor,
+        action,
+        f"study {run.study_instance_uid}",
+        "allowed",
+        run.tenant_id,
+        origin,
+        f"rule {run.rule_name}: {detail}",
+    )
+    audit.append(session, record)
+
+
+def _read(row: Row) -> Run:
+    values = {name: row[name] for name in Run.__dataclass_fields__}
+    return Run(**{**values, "steps": steps_of(row["steps"])})

@@ -1,0 +1,105 @@
+"""Trying a draft of the rules on the last studies: the rows, and the job that fills them in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from extensions.routing import facts_store, rulebook
+from extensions.routing.rule import RuleDocument, parse_rules
+from extensions.routing.trying import Report, look_at
+from gateway import jobs
+from gateway.context import TaskContext
+from gateway.db import Session
+from gateway.errors import NotFound
+
+TELL_EVERY = 500  # studies
+KEEP = 20  # of a tenant
+
+
+@dataclass(frozen=True)
+class Tryout:
+    """A draft, on how many studies it is tried, and what came of it so far."""
+
+    tryout_id: int
+    rules: list[dict[str, Any]]
+    most_studies: int
+    days: int | None
+    state: str
+    looked_at: int
+    report: Mapping[str, Any]
+    author: str
+    created_at: datetime
+
+
+def start(
+    session: Session,
+    draft: Sequence[RuleDocument],
+    *,
+    most_studies: int,
+    days: int | None,
+    author: str,
+) -> int:
+    """Have the draft tried by a worker; the number of the try-out. Old ones go."""
+    row = session.execute(
+        "INSERT INTO tryout (tenant_id, rules, most_studies, days, author) "
+        "VALUES (current_tenant(), %s, %s, %s, %s) RETURNING tryout_id, tenant_id",
+        [Jsonb([rule.as_json() for rule in draft]), most_studies, days, author],
+    ).fetchone()
+    assert row is not None
+    session.execute(
+        "DELETE FROM tryout WHERE tryout_id <= "
+        "(SELECT tryout_id FROM tryout ORDER BY tryout_id DESC OFFSET %s LIMIT 1)",
+        [KEEP],
+    )
+    jobs.enqueue(
+        session,
+        tenant_id=row["tenant_id"],
+        extension="routing",
+        task="try_rules",
+        arguments={"tryout_id": row["tryout_id"]},
+    )
+    return int(row["tryout_id"])
+
+
+def get(session: Session, tryout_id: int) -> Tryout:
+    """One try-out; raises `NotFound`."""
+    row = session.execute("SELECT * FROM tryout WHERE tryout_id = %s", [tryout_id]).fetchone()
+    if row is None:
+        raise NotFound(f"Try-out {tryout_id}.")
+    return Tryout(**{name: row[name] for name in Tryout.__dataclass_fields__})
+
+
+def run(context: TaskContext, tryout_id: int) -> None:
+    """Look at each study once; how far it is stands in the row."""
+    report, now = Report(), datetime.now().astimezone()
+    with context.database.tenant_session(context.tenant_id) as session:
+        tryout = get(session, tryout_id)
+        live = rulebook.live(session).rules
+    draft = parse_rules(tryout.rules)
+    with context.database.tenant_session(context.tenant_id) as session:
+        for study in facts_store.recent(session, studies=tryout.most_studies, days=tryout.days):
+            look_at(
+                report,
+                study.study_instance_uid,
+                study.series,
+                draft=draft,
+                live=live,
+                transforms=context.actions.transforms,
+                now=now,
+            )
+            if report.studies % TELL_EVERY == 0:
+                _tell(context, tryout_id, report, "running")
+    _tell(context, tryout_id, report, "done")
+
+
+def _tell(context: TaskContext, tryout_id: int, report: Report, state: str) -> None:
+    with context.database.tenant_session(context.tenant_id) as session:
+        session.execute(
+            "UPDATE tryout SET looked_at = %s, report = %s, state = %s WHERE tryout_id = %s",
+            [report.studies, Jsonb(report.as_json()), state, tryout_id],
+        )

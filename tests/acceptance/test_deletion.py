@@ -1,0 +1,82 @@
+"""A study leaves the gateway only when nothing waits for it any more."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+
+from tests.acceptance import trail
+from tests.acceptance.browsing import client_of
+from tests.acceptance.conftest import RunningGateway
+from tests.acceptance.test_forwarding import Receiver, ledger, receiver, routing
+from tests.acceptance.test_sharing import csrf_token, delete
+
+__all__ = ["receiver"]
+
+
+def waiting(gateway: RunningGateway, receiver: Receiver, folder: Path) -> str:
+    """A study that a rule forwards to a receiver that is away."""
+    receiver.kill()
+    study = gateway.send_phantom(folder, receiver.patient)
+    gateway.wait_until(lambda: ledger(gateway, study) == {"planned": 2})
+    return study
+
+
+def cancel(gateway: RunningGateway, study: str) -> None:
+    """In the portal, as an admin does."""
+    with routing(gateway) as session:
+        row = session.execute(
+            "SELECT delivery_id FROM delivery WHERE study_instance_uid = %s", [study]
+        ).fetchone()
+    assert row is not None
+    password = (gateway.data / "secrets/first_password").read_text().strip()
+    page = f"/routing/deliveries/{row['delivery_id']}"
+    with closing(client_of(gateway, gateway.north_email, password)) as admin:
+        assert f"{page}/cancel" in admin.get(page, headers={"Accept": "text/html"}).text
+        form = {"csrf_token": csrf_token(admin)}
+        assert admin.post(f"{page}/cancel", data=form).status_code == 303
+        assert f"{page}/cancel" not in admin.get(page, headers={"Accept": "text/html"}).text
+
+
+def refused(gateway: RunningGateway, study: str, key: str) -> httpx.Response:
+    answer = delete(gateway, study, key)
+    assert answer.status_code == 409, answer.text
+    assert answer.json()["error"] == "StillNeeded"
+    assert "routing" in answer.json()["message"]
+    assert "cancel" in answer.json()["cure"]
+    return answer
+
+
+def test_a_study_is_not_deleted_while_a_delivery_waits_and_is_when_that_is_cancelled(
+    gateway: RunningGateway, receiver: Receiver, tmp_path: Path
+) -> None:
+    key = gateway.argonath("api-key", "create", "--tenant", "north", "--role", "admin")
+    study = waiting(gateway, receiver, tmp_path)
+    before = trail.last_record(gateway)
+    refused(gateway, study, key)
+    assert len(gateway.dicomweb(key).search_for_instances(study)) == 2
+    told = [
+        (row["action"], row["verdict"], row["detail"])
+        for row in trail.records(gateway, after=before)
+        if row["resource"] == f"study {study}" and row["action"] == "delete-study"
+    ]
+    assert told == [("delete-study", "denied", "StillNeeded")]
+
+    cancel(gateway, study)
+    gateway.wait_until(lambda: delete(gateway, study, key).status_code == 204, 15)
+    assert gateway.dicomweb(key).search_for_instances(study) == []
+    assert receiver.received == []
+
+
+def test_a_study_that_waited_is_deleted_after_it_has_arrived(
+    gateway: RunningGateway, receiver: Receiver, tmp_path: Path
+) -> None:
+    key = gateway.argonath("api-key", "create", "--tenant", "north", "--role", "admin")
+    study = waiting(gateway, receiver, tmp_path)
+    refused(gateway, study, key)
+    receiver.start()
+    gateway.wait_until(lambda: delete(gateway, study, key).status_code == 204, 60)
+    assert len(receiver.on_disk) == 2
+    assert ledger(gateway, study) == {"delivered": 2}
