@@ -39,12 +39,12 @@ def test_to_make_somebody_a_member_does_not_tell_who_works_elsewhere(
     with world.database.system_session("test") as session:
         session.execute(
             "WITH added AS (INSERT INTO person (email, password_hash) "
-            "VALUES ('elsewhere@isolation.example', '') ON CONFLICT DO NOTHING RETURNING person_id)"
+            "VALUES ('noelle@isolation.example', '') ON CONFLICT DO NOTHING RETURNING person_id)"
             "INSERT INTO membership (person_id, tenant_id, role) "
             "SELECT person_id, 'north', 'viewer' FROM added"
         )
     answers = []
-    for email in ("elsewhere@isolation.example", "nobody@isolation.example"):
+    for email in ("noelle@isolation.example", "nobody@isolation.example"):
         answers.append(told(world, caller, "/people", email, email=email, role="viewer"))
         with world.database.system_session("test") as session:
             rows = session.execute(
