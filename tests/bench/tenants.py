@@ -108,7 +108,7 @@ def compare(
     if turns > 1:
         in_turn((few.target, few_asks), (many.target, many_asks))
     small, large = in_turn((few.target, few_asks * turns), (many.target, many_asks * turns))
-    table.milliseconds(title, small, large, "<= 1.1")
+    table.milliseconds(title, small, large, "<= 1.2")
 
 
 def write(few: Side, many: Side, folder: Path, rounds: int) -> None:
@@ -123,4 +123,4 @@ def write(few: Side, many: Side, folder: Path, rounds: int) -> None:
             took[index].append(c_store(replace(side.target, called=called), [batch]) / SERIES)
         shutil.rmtree(batch)
     small, large = map(statistics.median, took)
-    table.milliseconds("C-STORE of 2 KB, ms", small, large, "<= 1.1")
+    table.milliseconds("C-STORE of 2 KB, ms", small, large, "<= 1.2")
