@@ -17,6 +17,7 @@ from gateway.db import Session
 from gateway.errors import ForeignStudy, GatewayError
 from gateway.events import StudyArriving, StudyDeleted, StudyStable, publish
 
+MOST_QUIET = 100  # of one look at the studies that have become quiet
 DELETION_S = 60.0  # the archive has deleted a study, or failed to, within it
 
 
@@ -121,13 +122,16 @@ def watch_arrivals(session: Session, extension: str, *, wanted: bool) -> None:
     )
 
 
-def quiet(session: Session, *, seconds: float, limit: int = 100) -> list[tuple[str, str, int]]:
-    """Studies (UID, Orthanc id, arrival) that receive nothing any more. System session."""
+def quiet(session: Session, *, seconds: float) -> list[tuple[str, str, int]]:
+    """At most `MOST_QUIET` studies (UID, Orthanc id, arrival) that receive nothing any more.
+
+    System session.
+    """
     rows = session.execute(
         "SELECT study_instance_uid, orthanc_id, arrival FROM study WHERE state = 'receiving' "
         "AND last_received_at < now() - make_interval(secs => %s) "
         "ORDER BY last_received_at LIMIT %s",
-        [seconds, limit],
+        [seconds, MOST_QUIET],
     )
     return [(r["study_instance_uid"], r["orthanc_id"], r["arrival"]) for r in rows]
 

@@ -89,17 +89,19 @@ class Completion:
         self._deleted.put(study_id)
 
     def _run(self) -> None:
-        while not self._stop.wait(_TICK_S):
+        more = False
+        while not self._stop.wait(0 if more else _TICK_S):
             self._beat()
+            more = False
             try:
-                self.step()
+                more = self.step()
             except DatabaseUnavailable:
                 log.warning("completion waits for the database")
             except Exception:
                 log.exception("completion failed; it goes on")
 
-    def step(self) -> None:
-        """Everything that is due now."""
+    def step(self) -> bool:
+        """What is due now; True: there is more of it than one step does."""
         self._count_owed()
         self.flush()
         self._forget_deleted()
@@ -113,6 +115,7 @@ class Completion:
         if self._clock() - self._expired_at >= _EXPIRE_EVERY_S:
             self._expired_at = self._clock()
             self._expire_claims(self._claim_expires_s)
+        return len(quiet) == studies.MOST_QUIET
 
     def flush(self) -> None:
         """Tell the database what was counted; counted again when it does not hear."""
