@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help run test lint format unit integration acceptance isolation isolation-report bench bench-tenants bench-archive images compose-test tools clean
+.PHONY: help run test lint format unit integration acceptance isolation isolation-report bench bench-tenants bench-archive bench-routing fault-test images compose-test tools clean
 
 # Tests run in the root file system's dev variant, with a data directory of their own.
 TEST_HOME ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/argonath/test-home
@@ -40,6 +40,9 @@ integration: tools ## tests with a real PostgreSQL and Redis
 acceptance: tools ## tests of a whole running gateway
 	@$(PYTEST) tests/acceptance
 
+fault-test: tools ## 300 studies to three destinations while everything is killed (about ten minutes; `make test` takes 20)
+	@ARGONATH_FAULT_STUDIES=300 $(PYTEST) -s tests/acceptance/test_routing_faults.py
+
 isolation: tools ## every route as everybody (a selection), and every attack
 	@$(PYTEST) tests/isolation
 
@@ -48,6 +51,9 @@ bench: tools ## speed against stock Orthanc, as ratios of one run
 
 bench-tenants: tools ## the cost of a request with 10 and with 10,000 tenants
 	@$(DEV) python -m tests.bench tenants $(BENCH_OPTIONS)
+
+bench-routing: tools ## rules with a study, how soon and how fast it is forwarded (about ten minutes)
+	@$(DEV) python -m tests.bench routing $(BENCH_OPTIONS)
 
 bench-archive: tools ## look-ups at 2,000 and at 50,000 studies, beside stock Orthanc (about a quarter of an hour)
 	@$(DEV) python -m tests.bench archive $(BENCH_OPTIONS)

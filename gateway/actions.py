@@ -51,11 +51,12 @@ def steps_of(stored: Iterable[Mapping[str, Mapping[str, Any]]]) -> tuple[Step, .
 
 @dataclass(frozen=True)
 class Reference:
-    """What names an instance in the archive."""
+    """What names an instance in the archive, and its InstanceNumber if it has one."""
 
     sop_instance_uid: str
     series_instance_uid: str
     sop_class_uid: str
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Subject:
     """What a rule has caught: instances of one study, and the transforms of the lines before.
 
     `round` grows each time more instances of the study come; `instances` are always all of them.
+    `series_instance_uid` only of a rule that looks at each series for itself.
     """
 
     study_instance_uid: str
@@ -72,6 +74,7 @@ class Subject:
     transforms: tuple[Step, ...] = ()
     priority: str = "normal"
     round: int = 1
+    series_instance_uid: str = ""
 
 
 type Change = Callable[[Dataset], Dataset]
@@ -85,12 +88,14 @@ class Transform[S: BaseModel]:
     `prepare` is called once per study and sending, may look things up, and raises `NeedsPerson`
     or an error that can be tried again. What it returns is called for each instance and does no
     I/O; the same study prepared again must give the same copies, also in another process.
+    `preview` does the same for a try-out and keeps nothing; needed only where `prepare` does.
     """
 
     name: str
     title: str
     settings: type[S]
     prepare: Callable[[TaskContext, S, str], Change]
+    preview: Callable[[TaskContext, S, str], Change] | None = None
 
 
 @dataclass(frozen=True)

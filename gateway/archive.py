@@ -7,15 +7,18 @@ policy applies as to everybody.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Generator
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
+from gateway import multipart
 from gateway.errors import ArchiveUnavailable, GatewayError, NotFound
 
 TENANT_HEADER = "X-Argonath-Tenant"
 _AS_RECEIVED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+_PLAIN = 'multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.1'
 _FAILED_SOP_SEQUENCE = "00081198"
 _REFERENCED_SOP_SEQUENCE = "00081199"
 
@@ -78,10 +81,34 @@ class Archive:
     def file_of(self, study_uid: str, series_uid: str, instance_uid: str) -> bytes:
         """One instance as a DICOM file, exactly as it was received (WADO-RS)."""
         path = f"/dicom-web/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}"
-        answer = self._get(path, accept=_AS_RECEIVED)
-        body, boundary = answer.content, answer.headers["Content-Type"].partition("boundary=")[2]
-        end = body.rindex(b"\r\n--" + boundary.split(";")[0].strip('" ').encode())
-        return body[body.index(b"\r\n\r\n") + 4 : end]
+        return _first_part(self._get(path, accept=_AS_RECEIVED))
+
+    def files_of_series(self, study_uid: str, series_uid: str) -> Generator[bytes]:
+        """The instances of a series, in the archive's own order, each as `file_of` gives it.
+
+        Raises ValueError where the answer cannot be read, also in the middle.
+        """
+        path = f"/dicom-web/studies/{study_uid}/series/{series_uid}"
+        try:
+            with self._http.stream("GET", path, headers={"Accept": _AS_RECEIVED}) as answer:
+                _check(path, answer)
+                boundary = multipart.boundary_of(answer.headers.get("Content-Type", ""))
+                yield from multipart.parts(answer.iter_raw(), boundary)
+        except httpx.TransportError as error:
+            raise ArchiveUnavailable(type(error).__name__) from error
+
+    def decompressed(self, study_uid: str, series_uid: str, instance_uid: str) -> bytes | None:
+        """One instance in Explicit VR Little Endian; None: the archive has no decoder for it."""
+        path = f"/dicom-web/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}"
+        try:
+            answer = self._http.get(path, headers={"Accept": _PLAIN})
+        except httpx.TransportError as error:
+            raise ArchiveUnavailable(type(error).__name__) from error
+        if answer.status_code == 404:
+            raise NotFound
+        if answer.status_code in {502, 503, 504}:
+            raise ArchiveUnavailable(f"{path} answered {answer.status_code}.")
+        return None if answer.is_error else _first_part(answer)
 
     def store(self, file: bytes) -> None:
         """Store a DICOM file (STOW-RS); when this returns, it is safe. Raises `NotStored`.
@@ -120,11 +147,21 @@ class Archive:
             answer = self._http.get(path, headers={"Accept": accept})
         except httpx.TransportError as error:
             raise ArchiveUnavailable(type(error).__name__) from error
-        if answer.status_code == 404:
-            raise NotFound
-        if answer.is_error:
-            raise ArchiveUnavailable(f"{path} answered {answer.status_code}.")
+        _check(path, answer)
         return answer
+
+
+def _check(path: str, answer: httpx.Response) -> None:
+    if answer.status_code == 404:
+        raise NotFound
+    if answer.is_error:
+        raise ArchiveUnavailable(f"{path} answered {answer.status_code}.")
+
+
+def _first_part(answer: httpx.Response) -> bytes:
+    body, boundary = answer.content, answer.headers["Content-Type"].partition("boundary=")[2]
+    end = body.rindex(b"\r\n--" + boundary.split(";")[0].strip('" ').encode())
+    return body[body.index(b"\r\n\r\n") + 4 : end]
 
 
 def _is_stored(answer: httpx.Response) -> bool:

@@ -22,7 +22,7 @@ import psycopg
 from gateway import audit, calling_certificates, demo, identity, tenancy
 from gateway.audit import Record
 from gateway.audit.chain import Anchor, last_seal, stands
-from gateway.audit.export import lines
+from gateway.audit.export import NAMES_PATIENTS, WITH_PATIENTS, lines
 from gateway.audit.search import Search, stream
 from gateway.db import Database
 from gateway.errors import DatabaseUnavailable, GatewayNotRunning, InvalidInput, NotFound
@@ -290,14 +290,15 @@ def audit_verify(settings: Settings, options: Namespace) -> int:
 def audit_export(settings: Settings, options: Namespace) -> None:
     """Print records, the oldest first, one a line."""
     search = Search.parse({"since": options.since, "until": options.until})
-    tenant = options.tenant or ""
+    tenant, patients = options.tenant or "", options.format in WITH_PATIENTS
+    exported = _record("export-audit", f"audit as {options.format}", tenant or None)
+    if patients:
+        exported = replace(exported, detail=NAMES_PATIENTS)
     with _database(settings) as database:
         with database.system_session("audit export") as session:
-            audit.append(
-                session, _record("export-audit", f"audit as {options.format}", tenant or None)
-            )
+            audit.append(session, exported)
         with database.system_session("audit export") as session:
-            rows = stream(session, replace(search, tenant_id=tenant))
+            rows = stream(session, replace(search, tenant_id=tenant), patients=patients)
             sys.stdout.writelines(lines(rows, options.format))
 
 

@@ -148,7 +148,7 @@ def try_again(session: Session, job: Job, *, delay_s: float, error: str, free: b
     assignments = (
         "state = 'waiting', queued_until = NULL, lease_until = NULL, "
         # Whoever hurried it meanwhile may have removed what it failed of.
-        "run_at = now() + CASE run_at WHEN %s THEN make_interval(secs => %s) ELSE '0 s' END, "
+        "run_at = CASE run_at WHEN %s THEN now() + make_interval(secs => %s) ELSE run_at END, "
         "last_error = %s, "
         # Attempts only grow: they tell one run from another.
         "max_attempts = max_attempts + %s"
@@ -168,19 +168,15 @@ def hurry(session: Session, *, extension: str, task: str, arguments: Mapping[str
     session.execute("SELECT pg_notify(%s, '')", [CHANNEL])
 
 
-def hurry_oldest(
-    session: Session, *, extension: str, task: str, arguments: Mapping[str, Any]
-) -> None:
-    """Of what has these arguments and waits, the oldest is tried now."""
-    session.execute(
-        """
-        UPDATE job SET run_at = now() WHERE job_id = (
-            SELECT job_id FROM job WHERE state = 'waiting' AND extension = %s AND task = %s
-            AND arguments @> %s ORDER BY job_id LIMIT 1 FOR UPDATE)
-        """,
-        [extension, task, Jsonb(dict(arguments))],
+def wake(session: Session, job_id: int | None, delay_s: float) -> bool:
+    """A job that waits or runs is due in so many seconds. False: it has ended."""
+    cursor = session.execute(
+        "UPDATE job SET run_at = now() + make_interval(secs => %s), queued_until = NULL "
+        "WHERE job_id = %s AND state IN ('waiting', 'running')",
+        [delay_s, job_id],
     )
     session.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+    return cursor.rowcount == 1
 
 
 def call_off(session: Session, *, extension: str, task: str, arguments: Mapping[str, Any]) -> None:

@@ -24,21 +24,41 @@ class MailNotSent(GatewayError):
     permanent = False
 
 
+class MailRefused(MailNotSent):
+    """The mail server refused the e-mail for good.
+
+    Check the address; a system admin finds what the server takes in its own log.
+    """
+
+    permanent = True
+
+
 def is_set_up(settings: Settings) -> bool:
     """Whether there is a server to send by."""
     return bool(settings.smtp_url and settings.mail_from)
 
 
 def send(settings: Settings, to: str, subject: str, text: str) -> None:
-    """Hand one message to the server; raises `MailNotSent` or `InvalidSettings`."""
+    """Hand one message to the server; raises `MailNotSent`, `MailRefused` or `InvalidSettings`."""
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = settings.mail_from, to, subject
     message.set_content(text)
     try:
         with _server(settings.smtp_url) as server:
             server.send_message(message)
+    except smtplib.SMTPRecipientsRefused as error:
+        codes = [code for code, _ in error.recipients.values()]
+        raise _not_sent(error, *codes) from error
+    except smtplib.SMTPDataError as error:
+        raise _not_sent(error, error.smtp_code) from error
     except (OSError, smtplib.SMTPException) as error:
         raise MailNotSent(type(error).__name__) from error
+
+
+def _not_sent(error: Exception, *codes: int) -> MailNotSent:
+    """5yz is for good, 4yz for now (RFC 5321 section 4.2.1)."""
+    told = f"{type(error).__name__}: {', '.join(map(str, codes))}"
+    return MailRefused(told) if min(codes, default=0) >= 500 else MailNotSent(told)
 
 
 def _server(address: str) -> smtplib.SMTP:

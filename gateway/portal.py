@@ -107,7 +107,13 @@ class PortalContext:
         )
 
     def record(
-        self, session: Session, action: str, resource: str, tenant_id: str | None, detail: str = ""
+        self,
+        session: Session,
+        action: str,
+        resource: str,
+        tenant_id: str | None,
+        detail: str = "",
+        verdict: audit.Verdict = "allowed",
     ) -> None:
         """Append to the audit, in the transaction of the deed, that the principal did it."""
         audit.append(
@@ -116,7 +122,7 @@ class PortalContext:
                 self.principal().name,
                 action,
                 resource,
-                "allowed",
+                verdict,
                 tenant_id,
                 self.origin(),
                 detail,

@@ -94,6 +94,10 @@ class Settings:
         "", "Where e-mail goes: smtp://USER:PASSWORD@HOST:PORT or smtps://...", secret=True
     )
     mail_from: str = _setting("", "The sender of e-mail.")
+    export_root: str = _setting(
+        "",
+        "Folder below which destinations may write files; empty: `export` in the data directory.",
+    )
     blocked_extensions: str = _setting("", "Names of extensions that must not load, by commas.")
     secure_cookies: bool = _setting(False, "Send cookies over HTTPS only; set it behind TLS.")
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
@@ -103,6 +107,10 @@ class Settings:
         """Where the portal is."""
         scheme = "https" if self.tls_cert else "http"
         return self.public_url or f"{scheme}://localhost:{self.http_port}"
+
+    def export_folder(self, tenant_id: str) -> Path:
+        """Where files of one tenant's destinations go."""
+        return Path(self.export_root or self.data / "export") / tenant_id
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:

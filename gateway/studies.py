@@ -52,8 +52,10 @@ def orthanc_id(*identifiers: str) -> str:
     return "-".join(digest[i : i + 8] for i in range(0, 40, 8))
 
 
-def claim(session: Session, tenant_id: str, arrival: Arrival) -> None:
-    """Make `tenant_id` the owner of a study, or reopen it; raises `ForeignStudy`. System session.
+def claim(session: Session, tenant_id: str, arrival: Arrival) -> str:
+    """Make `tenant_id` the owner of a study, or reopen it; a name for this arrival of it.
+
+    Raises `ForeignStudy`. System session.
 
     One statement decides it: two tenants who race get one owner.
     """
@@ -68,7 +70,7 @@ def claim(session: Session, tenant_id: str, arrival: Arrival) -> None:
             arrival = s.arrival + (s.state = 'stable')::int,
             last_received_at = now()
         WHERE s.tenant_id = excluded.tenant_id
-        RETURNING s.tenant_id
+        RETURNING s.first_received_at || ' ' || s.arrival AS name
         """,
         {
             "uid": arrival.study_instance_uid,
@@ -85,6 +87,7 @@ def claim(session: Session, tenant_id: str, arrival: Arrival) -> None:
     ).fetchone()
     if row is None:
         raise ForeignStudy(f"StudyInstanceUID {arrival.study_instance_uid}.")
+    return str(row["name"])
 
 
 def mark_receiving(session: Session, study_instance_uid: str) -> None:

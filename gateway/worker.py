@@ -1,9 +1,10 @@
 """The worker host: ``python -m gateway.worker [QUEUE...]``.
 
 One parent that has loaded the extensions, and children forked from it: one dispatcher and some RQ
-workers that run jobs in their own process (RQ's SimpleWorker: imports, connections and a model in
-memory are kept from job to job). Several, so that one hanging job does not stop the others. The
-parent has neither threads nor connections, which a fork would tear, and replaces what ends.
+workers, for jobs and for deliveries, that run jobs in their own process (RQ's SimpleWorker:
+imports, connections and a model in memory are kept from job to job). Several, so that one hanging
+job does not stop the others. The parent has neither threads nor connections, which a fork would
+tear, and replaces what ends.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from gateway.settings import Settings
 log = logging.getLogger(__name__)
 
 WORKERS = 3
+SENDERS = 5  # of the queue `deliver`: mostly waiting for others, and more than one place may take
 JOBS_PER_CHILD = 2000
 
 _runner: Runner | None = None
@@ -65,16 +67,18 @@ def dispatch(settings: Settings, manager: PluginManager) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Start the host for the named queues (default: ``default``)."""
+    """Start the host for the named queues (default: ``urgent`` before ``default``, ``deliver``)."""
     settings = Settings.load()
     logs.configure(settings.log_level)
     for name in ("rq.worker", "rq.job", "rq.queue"):
         logging.getLogger(name).setLevel(logging.WARNING)
     manager = plugins.load("worker", plugins.discover(settings.blocked_extensions))
-    queues = list(arguments) or ["default"]
+    queues = list(arguments) or ["urgent", "default"]
     roles: list[Callable[[], None]] = [lambda: dispatch(settings, manager)]
     roles += [lambda: work(settings, manager, queues)] * WORKERS
-    log.info("worker host starts", extra={"queues": queues, "workers": WORKERS})
+    if not arguments:
+        roles += [lambda: work(settings, manager, ["deliver"])] * SENDERS
+    log.info("worker host starts", extra={"queues": queues, "processes": len(roles)})
     Host(roles).run()
 
 

@@ -13,13 +13,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 from gateway import access, audit, studies
 from gateway.access import Action
-from gateway.db import Database
+from gateway.db import Database, Session
 from gateway.dicom_tls.associations import Association, Associations
 from gateway.errors import (
     DatabaseUnavailable,
@@ -35,6 +36,7 @@ from orthanc_plugins.arrivals import Arrivals
 from orthanc_plugins.lifeline import Lifeline
 from orthanc_plugins.question import Question, Verdict, is_uid
 from orthanc_plugins.sdk import DicomInstance, Orthanc, RestOutput
+from orthanc_plugins.senders import JOB, Sender, Senders
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +79,7 @@ class Ingest:
         self._labelled: dict[str, None] = {}
         self._database_failed_at = -_PAUSE_AFTER_FAILURE_S
         self._senders: tuple[Directory, dict[tuple[str, str, str], str]] = (directory(), {})
+        self._told = Senders()
         self._owed: deque[Verdict] = deque()
 
     # Callbacks, in the order in which an instance meets them ------------------------------------
@@ -159,6 +162,7 @@ class Ingest:
             or not self._arrivals.is_arriving(question.study_uid, tenant_id)
             or not is_uid(question.series_uid)
             or not is_uid(question.instance_uid)
+            or not self._told.has(question.study_uid, self._sender_of(question))
         ):
             return DESCRIBE
         self._verdicts[thread] = Verdict(0, question, tenant_id)
@@ -199,6 +203,10 @@ class Ingest:
         if owner is None or not self._arrivals.is_open(question.study_uid):
             claimed_at = self._claim(question, tenant_id, source)
             return Verdict(0, question, tenant_id, source, claimed_at)
+        if not self._told.has(question.study_uid, self._sender_of(question)):
+            with self._session("another sender") as session:
+                senders = self._tell(session, question, tenant_id)
+            self._told.add(question.study_uid, senders)
         return Verdict(0, question, tenant_id, source)
 
     def _sender(self, question: Question) -> tuple[str | None, str]:
@@ -226,32 +234,28 @@ class Ingest:
     def _claim(self, question: Question, tenant_id: str, source: str) -> float:
         """One short transaction for each new arrival of a study; the clock before it."""
         begin = self._clock()
-        if begin - self._database_failed_at < _PAUSE_AFTER_FAILURE_S:
-            # Admissions run one at a time: waiting for a dead database again would stop them all.
+        with self._session("claim study") as session:
+            arrival = studies.claim(session, tenant_id, question.arrival(source))
+            self._told.begin(question.study_uid, arrival)
+            senders = self._tell(session, question, tenant_id)
+        self._told.add(question.study_uid, senders)
+        self._arrivals.learn(question.study_uid, tenant_id)
+        return begin
+
+    @contextmanager
+    def _session(self, reason: str) -> Iterator[Session]:
+        """A system session, unless the database was away a moment ago.
+
+        Admissions run one at a time: waiting for it again would stop them all.
+        """
+        if self._clock() - self._database_failed_at < _PAUSE_AFTER_FAILURE_S:
             raise DatabaseUnavailable
         try:
-            with self._database.system_session("claim study") as session:
-                known = studies.find(session, question.study_uid) is not None
-                studies.claim(session, tenant_id, question.arrival(source))
-                if not known:
-                    who = self._who(question)
-                    audit.append(
-                        session,
-                        audit.Record(
-                            actor=question.calling or self._actor(),
-                            action=Action.STORE_STUDY,
-                            resource=f"study {question.study_uid}",
-                            verdict="allowed",
-                            tenant_id=tenant_id,
-                            origin=who.address or self._address(),
-                            detail=who.certificate.evidence if who.certificate else "",
-                        ),
-                    )
+            with self._database.system_session(reason) as session:
+                yield session
         except DatabaseUnavailable:
             self._database_failed_at = self._clock()
             raise
-        self._arrivals.learn(question.study_uid, tenant_id)
-        return begin
 
     # After storing ------------------------------------------------------------------------------
 
@@ -356,6 +360,36 @@ class Ingest:
         self._refused(error, question, f"instance {orthanc_id}")
 
     # Audit --------------------------------------------------------------------------------------
+
+    def _tell(self, session: Session, question: Question, tenant_id: str) -> list[Sender]:
+        """Record who stores into this arrival of the study, once; as whom to remember them."""
+        who = self._who(question)
+        actor, origin = question.calling or self._actor(), who.address or self._address()
+        evidence = who.certificate.evidence if who.certificate else ""
+        sender = (question.called, actor, f"{origin} {evidence}")
+        if not self._told.has(question.study_uid, sender):
+            audit.append(
+                session,
+                audit.Record(
+                    actor=actor,
+                    action=Action.STORE_STUDY,
+                    resource=f"study {question.study_uid}",
+                    verdict="allowed",
+                    tenant_id=tenant_id,
+                    origin=origin,
+                    detail=evidence,
+                ),
+            )
+        return [sender, self._sender_of(question)]
+
+    def _sender_of(self, question: Question) -> Sender:
+        """Who sends, as cheaply as it can be told."""
+        if question.is_dimse:
+            return question.called, question.calling, question.address
+        request = self._current()
+        if request is None or request.principal is None:
+            return JOB
+        return "", request.principal.name, request.address
 
     def _who(self, question: Question) -> Association:
         """Who sends by DIMSE; everything is empty for who does not."""

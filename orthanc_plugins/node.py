@@ -34,7 +34,7 @@ from orthanc_plugins.dimse import Dimse
 from orthanc_plugins.ingest import Ingest
 from orthanc_plugins.lifeline import Lifeline, UncleanStop
 from orthanc_plugins.modalities import Modalities
-from orthanc_plugins.reads import DimseAudit, ReadAudit, Watch
+from orthanc_plugins.reads import DimseAudit, ReadAudit, StudiesAt, Watch
 from orthanc_plugins.sdk import Orthanc, RestOutput
 from orthanc_plugins.search import FindOverride, Searcher
 from orthanc_plugins.shares import LiveShares
@@ -89,7 +89,11 @@ class Node:
         self.reads = Reads(self._write_reads)
         self._watch = Watch(database, Anchor(settings.data / "audit/anchor.json"))
         self._noted = ReadAudit(
-            self.reads, self.request_filter.current, self.arrivals.owner_of, self._write_reads
+            self.reads,
+            self.request_filter.current,
+            self.arrivals.owner_of,
+            self._write_reads,
+            StudiesAt(orthanc),
         )
         self.find_override = FindOverride(
             searcher,

@@ -5,6 +5,7 @@ Whose a study is gets decided where it is looked up, so reads are noted there.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import threading
@@ -25,6 +26,7 @@ from gateway.dicom_tls.associations import Association
 from gateway.identity import Principal, Role
 from gateway.tenancy import CallingAE
 from orthanc_plugins.access import Request
+from orthanc_plugins.sdk import Orthanc
 from orthanc_plugins.search import exact_uid
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ _UIDS = frozenset(keyword for _level, keyword in _LEVELS)
 _TAG = re.compile(r"[0-9a-fA-F]{4},?[0-9a-fA-F]{4}")
 _LONGEST = 64
 _LISTS = frozenset({"studies", "series", "instances"})
+_ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
+_PARENTS = {"patients": "/studies", "studies": "", "series": "/study", "instances": "/study"}
 _STATIC = "/app/"  # Orthanc Explorer's own files
 _WAYS = ("metadata", "frames", "rendered", "thumbnail", "bulk")
 
@@ -91,11 +95,13 @@ class ReadAudit:
         current: Callable[[], Request | None],
         owner_of: Callable[[str], str | None],
         write: Callable[[Sequence[Record]], None],
+        studies_at: Callable[[str], Sequence[str]] = lambda _path: (),
     ) -> None:
         self._write = write
         self._reads = reads
         self._current = current
         self._owner_of = owner_of
+        self._studies_at = studies_at
         self._noted: dict[int, Request] = {}
 
     def dicomweb(self, who: Principal, query: Mapping[str, Any], refused: bool) -> None:
@@ -119,20 +125,50 @@ class ReadAudit:
             self._reads.note(read, way, series_of(request.path))
 
     def raw(self, request: Request, method: str) -> None:
-        """A system admin at Orthanc's own REST: reads are counted, all else is written before."""
+        """A system admin at Orthanc's own REST: reads are counted, all else is written before.
+
+        Of a patient, study, series or instance the owners of its studies are told.
+        """
         who = request.principal
         if who is None or who.role is not Role.SYSTEM_ADMIN or request.path.startswith(_STATIC):
             return
         if routes.action_of(method, request.path) is not Action.RAW_ARCHIVE:
             return
-        resource = f"{method} {request.path}"[:200]
-        read = Read(who.name, None, request.address, Action.RAW_ARCHIVE, resource)
-        if method in ("GET", "HEAD"):
-            self._reads.note(read, "Orthanc's REST")
-        else:
-            self._write(
-                [Record(who.name, Action.RAW_ARCHIVE, resource, "allowed", None, request.address)]
-            )
+        asked = f"{method} {request.path}"[:200]
+        owned = [(f"study {uid}", self._owner_of(uid)) for uid in self._studies_at(request.path)]
+        detail = f"Orthanc's REST: {asked}" if owned else "Orthanc's REST"
+        for resource, tenant_id in owned or [(asked, None)]:
+            read = Read(who.name, tenant_id, request.address, Action.RAW_ARCHIVE, resource)
+            if method in ("GET", "HEAD"):
+                self._reads.note(read, detail)
+            else:
+                self._write([_record(read, detail)])
+
+
+def _record(read: Read, detail: str) -> Record:
+    return Record(
+        read.actor, read.action, read.resource, read.verdict, read.tenant_id, read.origin, detail
+    )
+
+
+class StudiesAt:
+    """Which studies a path of Orthanc's own REST is about."""
+
+    def __init__(self, orthanc: Orthanc) -> None:
+        self._orthanc = orthanc
+
+    def __call__(self, path: str) -> Sequence[str]:
+        """Their StudyInstanceUIDs: none for what is no resource, or is not there."""
+        level, _, rest = path.removeprefix("/").partition("/")
+        number = rest.partition("/")[0]
+        if level not in _PARENTS or not _ORTHANC_ID.fullmatch(number):
+            return ()
+        try:
+            found = json.loads(self._orthanc.RestApiGet(f"/{level}/{number}{_PARENTS[level]}"))
+        except self._orthanc.OrthancException:
+            return ()
+        studies = found if isinstance(found, list) else [found]
+        return [study["MainDicomTags"]["StudyInstanceUID"] for study in studies]
 
 
 class DimseAudit:

@@ -11,7 +11,7 @@ from typing import Any
 from flask import Blueprint, Response, render_template, request, url_for
 
 from gateway.access import Action
-from gateway.audit.export import FORMATS, lines
+from gateway.audit.export import FORMATS, NAMES_PATIENTS, WITH_PATIENTS, lines
 from gateway.audit.search import FIELDS, VERDICTS, Search, known_actions, page, stream
 from gateway.db import Session
 from gateway.errors import InvalidInput
@@ -62,19 +62,24 @@ def index() -> str:
 @pages.get("/audit/export")
 @Needs(Action.READ_AUDIT)
 def export() -> Response:
-    """Everything that the search finds, the oldest first, as a file that is never in memory."""
+    """Everything that the search finds, the oldest first, as a file that is never in memory.
+
+    Patients are named to who may also read studies.
+    """
     who = guard.principal()
     search = _search(who)
     form = request.args.get("format", "jsonl")
     if form not in FORMATS:
         raise InvalidInput(f"format: one of {', '.join(FORMATS)}.")
+    patients = form in WITH_PATIENTS and guard.context().may(Action.READ_STUDY)
+    detail = NAMES_PATIENTS if patients else ""
     with guard.context().database.system_session("export of the audit") as session:
-        guard.context().record(session, "export-audit", f"audit as {form}", who.tenant_id)
+        guard.context().record(session, "export-audit", f"audit as {form}", who.tenant_id, detail)
     opened = _session(who)
 
     def body() -> Iterator[str]:
         with opened as session:
-            yield from lines(stream(session, search), form)
+            yield from lines(stream(session, search, patients=patients), form)
 
     name = f"audit-{who.tenant_id or 'all'}-{datetime.now(UTC):%Y%m%d-%H%M%S}.{form}"
     disposition = {"Content-Disposition": f'attachment; filename="{name}"'}

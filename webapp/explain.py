@@ -15,7 +15,7 @@ from gateway.db import Database
 from gateway.errors import GatewayError, NotAllowed, NotAuthenticated
 from gateway.identity import Principal
 from gateway.needs import Needs, Open
-from webapp import guard
+from webapp import guard, strangers
 from webapp.errors import CHALLENGE
 
 pages = Blueprint("explain", __name__)
@@ -70,7 +70,7 @@ def _refusal(database: Database, method: str, path: str) -> GatewayError:
     except (NotAuthenticated, NotAllowed) as refusal:
         error = refusal
     record = Record(
-        who.name if who else "unknown",
+        who.name if who else strangers.ACTOR,
         action,
         f"{method} {path}"[:500],
         "failed" if isinstance(error, NotStored) else "denied",
@@ -78,6 +78,9 @@ def _refusal(database: Database, method: str, path: str) -> GatewayError:
         guard.origin(),
         error.message,
     )
+    if who is None:
+        strangers.note(database, record)
+        return error
     with database.system_session("audit a denial") as session:
         audit.append(session, record)
     return error

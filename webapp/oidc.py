@@ -15,7 +15,7 @@ from gateway.audit import Record, Verdict
 from gateway.errors import GatewayError, NotAllowed, NotAuthenticated, NotFound
 from gateway.needs import Needs, Open
 from gateway.oidc_claims import Stranger
-from webapp import guard
+from webapp import guard, strangers
 from webapp.invitations import take
 from webapp.session import local, signed_in
 
@@ -150,12 +150,16 @@ def _sealed(id_token: str) -> str:
 
 
 def _note(stranger: Stranger | None, verdict: Verdict, detail: str) -> None:
-    with guard.context().database.system_session("note a sign-in") as rows:
-        audit.append(rows, _record(stranger, verdict, detail))
+    database, record = guard.context().database, _record(stranger, verdict, detail)
+    if stranger is None:
+        strangers.note(database, record)
+        return
+    with database.system_session("note a sign-in") as rows:
+        audit.append(rows, record)
 
 
 def _record(stranger: Stranger | None, verdict: Verdict, detail: str = "OpenID") -> Record:
-    name = _name(stranger) if stranger else "unknown"
+    name = _name(stranger) if stranger else strangers.ACTOR
     return Record(name, "sign-in-oidc", f"person {name}", verdict, None, guard.origin(), detail)
 
 

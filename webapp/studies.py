@@ -108,9 +108,13 @@ def show(uid: str) -> str:
 
 def _shared(uid: str, found: Sequence[Row]) -> str:
     """A study that another tenant shares with this one; to everybody else there is none."""
-    if not found:
-        raise NotFound(f"Study {uid}.")
     tenant_id = guard.tenant()
+    if not found:
+        with guard.context().database.system_session("a study in vain") as session:
+            guard.context().record(
+                session, Action.READ_STUDY, f"study {uid}"[:200], tenant_id, "portal", "denied"
+            )
+        raise NotFound(f"Study {uid}.")
     sharing.note_view(found[0])
     series, trouble = series_of(tenant_id, uid)
     return render_template(

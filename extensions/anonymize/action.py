@@ -36,15 +36,29 @@ def prepare(context: TaskContext, settings: AnonymizeSettings, study_uid: str) -
     Raises `NotFound` for the project or the study, and `NeedsPerson` for what cannot be
     de-identified by rule.
     """
-    from extensions.anonymize import identities, projects
+    from extensions.anonymize import identities
 
     key = context.settings.encryption_key
-    with context.database.tenant_session(context.tenant_id) as session:
-        project = projects.find_project(session, settings.project)
-    person = _person(_heads(context, study_uid), study_uid)
+    project, person = _look_up(context, settings, study_uid)
     with context.database.tenant_session(context.tenant_id) as session:
         identities.remember(session, project, person, key)
     return change_for(project, person, key)
+
+
+def preview(context: TaskContext, settings: AnonymizeSettings, study_uid: str) -> Change:
+    """The same, for a try-out: no way back is kept."""
+    project, person = _look_up(context, settings, study_uid)
+    return change_for(project, person, context.settings.encryption_key)
+
+
+def _look_up(
+    context: TaskContext, settings: AnonymizeSettings, study_uid: str
+) -> tuple[Project, Person]:
+    from extensions.anonymize import projects
+
+    with context.database.tenant_session(context.tenant_id) as session:
+        project = projects.find_project(session, settings.project)
+    return project, _person(_heads(context, study_uid), study_uid)
 
 
 def change_for(project: Project, person: Person, encryption_key: str) -> Change:
@@ -95,4 +109,6 @@ def _told(head: dict[str, Any], tag: str) -> str:
     return "=".join(value.values()) if isinstance(value, dict) else str(value)
 
 
-ANONYMIZE = Transform("anonymize", "De-identify for a research project", AnonymizeSettings, prepare)
+ANONYMIZE = Transform(
+    "anonymize", "De-identify for a research project", AnonymizeSettings, prepare, preview
+)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from extensions.routing import runs
 from extensions.routing.runs import Run
 from gateway import audit
@@ -47,10 +50,20 @@ def references(context: TaskContext, study_uid: str, series_uid: str = "") -> li
             element["00080018"]["Value"][0],
             element["0020000E"]["Value"][0],
             element["00080016"]["Value"][0],
+            _number(element),
         )
         for element in context.archive.instances_of(study_uid)
     ]
     return [each for each in found if series_uid in {"", each.series_instance_uid}]
+
+
+def _number(element: Mapping[str, Any]) -> int | None:
+    """InstanceNumber (0020,0013) as QIDO-RS tells it; None: absent, or no number for a row."""
+    try:
+        number = int(element["00200013"]["Value"][0])
+    except (LookupError, TypeError, ValueError):
+        return None
+    return number if abs(number) < 2**31 else None
 
 
 def _subject(run: Run, caught: list[Reference], transforms: tuple[Step, ...]) -> Subject:
@@ -62,6 +75,7 @@ def _subject(run: Run, caught: list[Reference], transforms: tuple[Step, ...]) ->
         transforms=transforms,
         priority=run.priority,
         round=run.round,
+        series_instance_uid=run.series_instance_uid,
     )
 
 

@@ -12,6 +12,7 @@ from extensions.routing.holding import DISCARD, HOLD
 from extensions.routing.labels import LABEL
 from extensions.routing.morph import morph
 from extensions.routing.morph_settings import Morph
+from extensions.routing.notify import NOTIFY
 from extensions.routing.original_attributes import Note
 from gateway.actions import Action, Change, Transform
 from gateway.context import TaskContext
@@ -35,4 +36,5 @@ ACTIONS: tuple[Action, ...] = (
     LABEL,
     HOLD,
     DISCARD,
+    NOTIFY,
 )

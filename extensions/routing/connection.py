@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -14,11 +17,15 @@ from extensions.routing.destination_settings import (
     DestinationSettings,
     DicomwebSettings,
     DimseSettings,
+    FolderSettings,
+    S3Settings,
 )
 from extensions.routing.sender_dicomweb import client
 from extensions.routing.sender_dimse import Line, why_not
+from extensions.routing.sender_folder import write
 
 TIMEOUT_S = 5.0
+PROBE = "argonath-connection-test"
 
 
 @dataclass(frozen=True)
@@ -30,14 +37,51 @@ class Check:
     detail: str
 
 
-def test_connection(settings: DestinationSettings) -> list[Check]:
-    """Reach the host, then ask by C-ECHO (PS3.4 annex A) or QIDO-RS; stops at what fails."""
+def test_connection(settings: DestinationSettings, exports: Path) -> list[Check]:
+    """Reach the host, then ask by C-ECHO (PS3.4 annex A), QIDO-RS or S3; stops at what fails.
+
+    A folder below `exports` is written to.
+    """
+    if isinstance(settings, FolderSettings):
+        return [_write(settings, exports)]
     if isinstance(settings, DimseSettings):
         reached = _reach(settings.host, settings.port)
         return [reached, *_echo(settings)] if reached.passed else [reached]
     parts = urlsplit(settings.url)
     reached = _reach(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-    return [reached, _search(settings)] if reached.passed else [reached]
+    if not reached.passed:
+        return [reached]
+    asked = _bucket(settings) if isinstance(settings, S3Settings) else _search(settings)
+    return [reached, asked]
+
+
+def _write(settings: FolderSettings, exports: Path) -> Check:
+    name = f"Write to {exports.name}/{settings.folder}"
+    try:
+        write(exports, Path(settings.folder, PROBE), b"").unlink()
+        free = shutil.disk_usage(exports).free // 10**9
+    except OSError as error:
+        told = f"{error.strerror or error}; ask who runs the gateway to permit it."
+        return Check(name, False, told)
+    return Check(name, True, f"Written and removed; {free} GB are free.")
+
+
+def _bucket(settings: S3Settings) -> Check:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from extensions.routing.sender_s3 import client as s3_client
+
+    name = f"PUT and DELETE {settings.bucket}/{PROBE}"
+    try:
+        with closing(s3_client(settings, TIMEOUT_S)) as s3:
+            s3.put_object(Bucket=settings.bucket, Key=PROBE, Body=b"")
+            s3.delete_object(Bucket=settings.bucket, Key=PROBE)
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        return Check(name, False, f"{code}. Check the keys, the bucket and what they may do in it.")
+    except BotoCoreError as error:
+        return Check(name, False, f"{type(error).__name__}; check the address and its certificate.")
+    return Check(name, True, "Written and removed.")
 
 
 def _reach(host: str, port: int) -> Check:

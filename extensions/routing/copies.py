@@ -8,6 +8,7 @@ from io import BytesIO
 from pydicom import Dataset, config, dcmread
 from pydicom.errors import InvalidDicomError
 
+from extensions.routing.progress import Names
 from gateway.actions import Change, Step, Transform
 from gateway.context import TaskContext
 from gateway.errors import GatewayError
@@ -24,7 +25,7 @@ class Copier:
     """Makes the copies of one delivery."""
 
     def __init__(self, changes: Sequence[Change]) -> None:
-        self._changes = changes
+        self.changes = tuple(changes)
 
     @classmethod
     def prepare(cls, context: TaskContext, transforms: Sequence[Step], study_uid: str) -> Copier:
@@ -38,7 +39,7 @@ class Copier:
 
     def copy(self, file: bytes) -> bytes:
         """The file that leaves; without transforms it is what was received, byte for byte."""
-        if not self._changes:
+        if not self.changes:
             return file
         try:
             # pydicom's warnings quote values; what was received need not be flawless to be sent.
@@ -50,8 +51,17 @@ class Copier:
 
     def _changed(self, file: bytes) -> bytes:
         dataset: Dataset = dcmread(BytesIO(file))
-        for change in self._changes:
+        for change in self.changes:
             dataset = change(dataset)
         changed = BytesIO()
         dataset.save_as(changed, enforce_file_format=True)
         return changed.getvalue()
+
+
+def names_of(file: bytes, received: tuple[str, str, str]) -> Names:
+    """The UIDs of a copy where they differ from those (study, series, instance) that it had."""
+    keywords = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"]
+    with config.disable_value_validation():
+        dataset = dcmread(BytesIO(file), stop_before_pixels=True, specific_tags=keywords)
+    now = [str(dataset.get(keyword) or "") for keyword in keywords]
+    return Names(*("" if a == b else a for a, b in zip(now, received, strict=True)))

@@ -205,6 +205,25 @@ def find_rows(
     return {row["key"]: row["columns"] for row in rows}
 
 
+def first_rows(session: Session, table: Table, *, beginning: str = "", limit: int) -> Rows:
+    """The rows that hold now, by key; only those whose keys begin so."""
+    rows = session.execute(
+        "SELECT key, columns FROM crosswalk_row WHERE crosswalk_id = %s AND until IS NULL "
+        "AND starts_with(key, %s) ORDER BY key LIMIT %s",
+        [table.crosswalk_id, beginning, limit],
+    )
+    return {row["key"]: row["columns"] for row in rows}
+
+
+def count_rows(session: Session) -> dict[str, int]:
+    """How many rows each table has now, by its name."""
+    rows = session.execute(
+        "SELECT name, (SELECT count(*) FROM crosswalk_row r WHERE r.crosswalk_id = c.crosswalk_id "
+        "AND until IS NULL) AS n FROM crosswalk c"
+    )
+    return {row["name"]: row["n"] for row in rows}
+
+
 def note_answer(session: Session, table: Table, key: str, values: dict[str, str] | None) -> None:
     """Keep what a service has answered to a key just now; None: it does not know it."""
     if values is None:

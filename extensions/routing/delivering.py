@@ -1,73 +1,114 @@
 """One run of a delivery: everything that the destination has not acknowledged, each at most once.
 
-Only one run at a time goes to a destination: a slow or hanging one never takes more than one
-worker. PostgreSQL's advisory lock does that, because it ends with a killed worker's connection.
-A run that lost it (PostgreSQL was restarted) finds out by its number before it sends the next.
+Only as many runs at a time go to a destination as it takes (line.py): a slow or hanging one never
+takes more workers. PostgreSQL's advisory locks see to it too, because they end with a killed
+worker's connection. A run that lost its lock (PostgreSQL was restarted) finds out by its number
+before it sends the next.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
 
-from extensions.routing import destinations, ledger, progress
+from extensions.routing import copies, destinations, ledger, limits, line, progress, verifying
 from extensions.routing.copies import Copier
 from extensions.routing.destinations import Destination
+from extensions.routing.granting import Grants
 from extensions.routing.ledger import Delivery, Instance
-from extensions.routing.progress import LONGEST_PAUSE_S, Outcome
+from extensions.routing.limits import Throttle
+from extensions.routing.progress import LONGEST_PAUSE_S, Names, Outcome
+from extensions.routing.reading import ReadAhead
+from extensions.routing.recording import Recorder
 from extensions.routing.sending import Sender, open_sender
 from gateway import audit
 from gateway.actions import NeedsPerson
 from gateway.context import TaskContext
+from gateway.db import Session
 from gateway.errors import (
+    ArchiveUnavailable,
     DatabaseUnavailable,
     DestinationUnavailable,
     GatewayError,
     NotFound,
     SecretUnreadable,
 )
-from gateway.jobs import Postpone, jittered_s
+from gateway.jobs import Postpone, backoff_s, jittered_s
 
-SWITCHED_OFF_S = 60.0
 TURN_S = 30.0
 RECORD_S = 60.0
+LONGEST_RUN_S = 1800.0  # then the next has its turn
 MOST_REFUSALS_IN_A_ROW = 3  # "out of resources" so often: leave the destination alone
+DECOMPRESSED = "It was decompressed, which the destination needs."
 MOST_ATTEMPTS = 20  # of one instance that the destination always refuses "for now"
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What a run is about."""
+
+    context: TaskContext
+    delivery: Delivery
+    destination: Destination
+    todo: list[Instance]
+
+
+class _Interrupted(GatewayError):
+    """The rest of the delivery has to wait, through no fault of its own."""
+
+
 def run(context: TaskContext, delivery_id: int, destination_id: int | None) -> None:
-    """Deliver; raises `Postpone` while the destination cannot be reached."""
+    """Deliver; raises `Postpone` while something is left, which `line` calls again."""
+    pause_s, why, work = 0.0, "", None
     try:
         with _turn(context, destination_id):
-            found = _prepare(context, delivery_id, destination_id)
-            if found is not None:
-                _deliver(context, *found)
+            work = _prepare(context, delivery_id, destination_id)
+            if work is not None:
+                pause_s, why = _deliver(work)
+    except Postpone:
+        raise
+    except (ArchiveUnavailable, DatabaseUnavailable) as error:  # ours: it keeps its turn
+        raise Postpone(jittered_s(context.settings.retry_delay_s), error.message) from error
     except GatewayError as error:
-        if not error.permanent:
-            raise
-        # A delivery ends in its ledger, never because its job has given up.
-        raise Postpone(LONGEST_PAUSE_S, error.message) from error
-    with context.database.tenant_session(context.tenant_id) as session:
-        ledger.hurry_next(session, destination_id)
+        if error.permanent:
+            _fail(context, delivery_id, str(error))
+        pause_s, why = LONGEST_PAUSE_S, error.message
+    except Exception:
+        with suppress(DatabaseUnavailable):
+            _step_back(context, delivery_id, destination_id, LONGEST_PAUSE_S)
+        raise
+    if _step_back(context, delivery_id, destination_id, pause_s):
+        raise Postpone(line.PARKED_S, why)
+    if work is not None:
+        _tell(context, delivery_id)
 
 
 @contextmanager
 def _turn(context: TaskContext, destination_id: int | None) -> Iterator[None]:
     with context.database.tenant_session(context.tenant_id) as session:
         row = session.execute(
-            "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0)) AS ours",
-            [f"routing: to {destination_id}"],
+            "SELECT limits FROM destination WHERE destination_id = %s", [destination_id]
         ).fetchone()
-        if row is None or not row["ours"]:
-            # Whoever runs hurries the next one; this is for when that one is killed.
+        slots = limits.parse_limits(row["limits"]).concurrency if row else 1
+        # Whoever ends calls the next one; this is for when somebody's connection hangs on.
+        if not any(_locked(session, destination_id, slot) for slot in range(slots)):
             raise Postpone(jittered_s(TURN_S), "Another delivery to the destination runs.")
         yield
 
 
-def _prepare(
-    context: TaskContext, delivery_id: int, destination_id: int | None
-) -> tuple[Delivery, Destination, list[Instance]] | None:
+def _locked(session: Session, destination_id: int | None, slot: int) -> bool:
+    row = session.execute(
+        "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, %s)) AS ours",
+        [f"routing: to {destination_id}", slot],
+    ).fetchone()
+    return row is not None and bool(row["ours"])
+
+
+def _prepare(context: TaskContext, delivery_id: int, destination_id: int | None) -> _Work | None:
     """What is to be sent and where to; None: nothing can or need be."""
     with context.database.tenant_session(context.tenant_id) as session:
         todo = progress.outstanding(session, delivery_id)
@@ -78,114 +119,170 @@ def _prepare(
         except NotFound:
             progress.fail_all(session, delivery_id, "The destination was removed.")
             return None
-        pause_s, why = _pause_left(destination)
-        if pause_s <= 0:
+        if not line.is_called(session, delivery_id):
+            line.call_next(session, destination_id)
+        called = line.is_called(session, delivery_id)
+        if called:
             progress.begin(session, delivery_id)
         delivery = ledger.get_delivery(session, delivery_id)
-        if pause_s > 0:
-            progress.wait(session, delivery, error=why, delay_s=pause_s)
-    if pause_s > 0:
-        raise Postpone(pause_s, why)
-    return delivery, destination, todo
+    if not called:
+        raise Postpone(line.PARKED_S, "It waits for its turn.")
+    return _Work(context, delivery, destination, todo)
 
 
-def _pause_left(destination: Destination) -> tuple[float, str]:
-    if not destination.enabled:
-        return SWITCHED_OFF_S, "The destination is switched off."
-    if destination.retry_in_s > 0:
-        return destination.retry_in_s + jittered_s(0.2), destination.last_error or ""
-    return 0.0, ""
-
-
-def _deliver(
-    context: TaskContext, delivery: Delivery, destination: Destination, todo: list[Instance]
-) -> None:
+def _deliver(work: _Work) -> tuple[float, str]:
+    """Send what there is; how long to wait with the rest, if any, and why."""
+    context, delivery, destination = work.context, work.delivery, work.destination
+    error: str | None = None
+    pause_s = 0.0
     try:
         copier = Copier.prepare(context, delivery.transforms, delivery.study_instance_uid)
         settings = destinations.open_settings(destination, context.settings.encryption_key)
-        with open_sender(settings) as sender:
-            _send_all(context, delivery, destination, sender, copier, todo)
-    except NeedsPerson as error:
+        with open_sender(settings, context.settings.export_folder(context.tenant_id)) as sender:
+            error = _send_all(work, sender, copier)
+        if error:
+            pause_s = backoff_s(context.settings.retry_delay_s, delivery.attempts, LONGEST_PAUSE_S)
+    except NeedsPerson as needed:
         with context.database.tenant_session(context.tenant_id) as session:
-            progress.hold(session, delivery, error.detail)
-        return
-    except DestinationUnavailable as error:
-        _pause(context, delivery, destination, error.detail)
-    except SecretUnreadable as error:
-        _pause(context, delivery, destination, str(error))
-    except BaseException as error:
-        told = error.message if isinstance(error, GatewayError) else type(error).__name__
+            progress.hold(session, delivery, needed.detail)
+    except _Interrupted as interrupted:
+        with context.database.tenant_session(context.tenant_id) as session:
+            progress.wait(session, delivery, error=None)
+        return 0.0, interrupted.detail
+    except (DestinationUnavailable, SecretUnreadable) as away:
+        error = away.detail if isinstance(away, DestinationUnavailable) else str(away)
+        with context.database.tenant_session(context.tenant_id) as session:
+            progress.unreachable(
+                session,
+                destination.destination_id,
+                error=error,
+                first_s=context.settings.retry_delay_s,
+            )
+    except BaseException as failure:
+        told = failure.message if isinstance(failure, GatewayError) else type(failure).__name__
         with (
             suppress(DatabaseUnavailable),
             context.database.tenant_session(context.tenant_id) as session,
         ):
             progress.wait(session, delivery, error=told)
         raise
-    _tell(context, delivery)
+    if error:
+        with context.database.tenant_session(context.tenant_id) as session:
+            progress.wait(session, delivery, error=error)
+    return pause_s, error or ""
 
 
-def _send_all(
-    context: TaskContext,
-    delivery: Delivery,
-    destination: Destination,
-    sender: Sender,
-    copier: Copier,
-    todo: list[Instance],
-) -> None:
+def _send_all(work: _Work, sender: Sender, copier: Copier) -> str:
+    """Send one after the other; why some were refused for now, else nothing."""
+    context, began = work.context, time.monotonic()
     refusals, later, answered = 0, "", False
-    for instance in todo:
-        outcome = _send(context, delivery, sender, copier, instance)
-        _record(context, delivery, outcome)
-        if outcome.delivered and not answered:
-            with context.database.tenant_session(context.tenant_id) as session:
-                progress.reached(session, destination.destination_id, delivery.delivery_id)
-            answered = True
-        postponed = not outcome.delivered and not outcome.permanent
-        refusals = refusals + 1 if postponed else 0
-        later = f"{outcome.remote_status}: {outcome.cause}" if postponed else later
-        if refusals >= MOST_REFUSALS_IN_A_ROW:
-            break
-    if later:
-        raise DestinationUnavailable(later)
+    throttle = Throttle(work.destination.limits, began)
+    grants = Grants([each.sop_instance_uid for each in work.todo], partial(_ask, work))
+    with _reading(work) as files, Recorder(partial(_record, context, work.delivery)) as recorder:
+        for instance in work.todo:
+            _go_on(work, began)
+            outcome, sent, size_bytes = _send(work, sender, copier, instance, files, grants)
+            recorder.note((outcome, sent))
+            if outcome.delivered and not answered:
+                with context.database.tenant_session(context.tenant_id) as session:
+                    progress.reached(
+                        session, work.destination.destination_id, work.delivery.delivery_id
+                    )
+                answered = True
+            postponed = not outcome.delivered and not outcome.permanent
+            refusals = refusals + 1 if postponed else 0
+            later = f"{outcome.remote_status}: {outcome.cause}" if postponed else later
+            if refusals >= MOST_REFUSALS_IN_A_ROW:
+                raise DestinationUnavailable(later)
+            time.sleep(min(throttle.pause_s(size_bytes, time.monotonic()), LONGEST_RUN_S))
+    return later
+
+
+def _reading(work: _Work) -> ReadAhead:
+    whole = len(work.todo) * 2 > work.delivery.total
+    study_uid = work.delivery.study_instance_uid
+    return ReadAhead(work.context.archive, study_uid, work.todo, whole=whole)
+
+
+def _ask(work: _Work, uids: Sequence[str]) -> set[str]:
+    with work.context.database.tenant_session(work.context.tenant_id) as session:
+        session.execute("SET LOCAL synchronous_commit = off")  # only a hint is lost
+        return progress.sending(session, work.delivery, uids)
+
+
+def _go_on(work: _Work, began: float) -> None:
+    if time.monotonic() > began + LONGEST_RUN_S:
+        raise _Interrupted("It goes on after others had their turn.")
+    now = datetime.now().astimezone()
+    if limits.wait_s(work.destination.limits, work.delivery.priority, now) > 0:
+        raise _Interrupted("The destination's hours are over.")
 
 
 def _send(
-    context: TaskContext, delivery: Delivery, sender: Sender, copier: Copier, instance: Instance
-) -> Outcome:
-    uid = instance.sop_instance_uid
+    work: _Work,
+    sender: Sender,
+    copier: Copier,
+    instance: Instance,
+    files: ReadAhead,
+    grants: Grants,
+) -> tuple[Outcome, Names, int]:
+    """What became of it, the copy's own UIDs, and how many bytes it had."""
+    context, delivery, uid = work.context, work.delivery, instance.sop_instance_uid
+    place = (delivery.study_instance_uid, instance.series_instance_uid, uid)
     try:
-        received = context.archive.file_of(
-            delivery.study_instance_uid, instance.series_instance_uid, uid
-        )
+        file = copier.copy(files.file_of(instance))
     except NotFound:
-        return Outcome(uid, False, True, "", "It is no longer in the archive.")
-    try:
-        file = copier.copy(received)
+        cause = "It is no longer in the archive."
+        return Outcome(uid, False, True, "", cause), Names(), 0
     except GatewayError as error:
         if not error.permanent:
             raise
-        return Outcome(uid, False, True, "", str(error))
+        return Outcome(uid, False, True, "", str(error)), Names(), 0
 
     def going() -> None:
-        with context.database.tenant_session(context.tenant_id) as session:
-            session.execute("SET LOCAL synchronous_commit = off")  # only a hint is lost
-            ours = progress.sending(session, delivery, uid)
-        if not ours:
-            raise Postpone(jittered_s(1.0), "The delivery was taken over, or its study deleted.")
+        if not grants.may(uid):
+            raise _Interrupted("It was taken over or settled, or its destination switched off.")
 
-    outcome = sender.send(instance, file, going)
+    def decompressed() -> bytes | None:
+        plain = context.archive.decompressed(*place)
+        return None if plain is None else copier.copy(plain)
+
+    outcome = _with_fallback(sender, instance, file, going, decompressed)
     if not outcome.delivered and instance.attempts + 1 >= MOST_ATTEMPTS:
-        return Outcome(uid, False, True, outcome.remote_status, outcome.cause)
-    return outcome
+        outcome = Outcome(uid, False, True, outcome.remote_status, outcome.cause)
+    names = copies.names_of(file, place) if copier.changes else Names()
+    return outcome, names, len(file)
 
 
-def _record(context: TaskContext, delivery: Delivery, outcome: Outcome) -> None:
-    """Write an answer down. Nobody else knows it, so a database that restarts is waited for."""
+def _with_fallback(
+    sender: Sender,
+    instance: Instance,
+    file: bytes,
+    going: Callable[[], None],
+    decompressed: Callable[[], bytes | None],
+) -> Outcome:
+    """Send it; a compressed one that is not accepted as it is goes decompressed, and says so."""
+    outcome = sender.send(instance, file, going)
+    if not outcome.unreadable:
+        return outcome
+    plain = decompressed()
+    if plain is None:
+        cause = f"{outcome.cause} It cannot be decompressed here."
+        return Outcome(instance.sop_instance_uid, False, True, outcome.remote_status, cause)
+    second = sender.send(instance, plain, going if outcome.never_sent else lambda: None)
+    return replace(second, cause=DECOMPRESSED) if second.delivered else second
+
+
+def _record(
+    context: TaskContext, delivery: Delivery, answers: Sequence[tuple[Outcome, Names]]
+) -> None:
+    """Write answers down. Nobody else knows them, so a database that restarts is waited for."""
     end = time.monotonic() + RECORD_S
     while True:
         try:
             with context.database.tenant_session(context.tenant_id) as session:
-                progress.record(session, delivery.delivery_id, outcome)
+                for outcome, sent in answers:
+                    progress.record(session, delivery.delivery_id, outcome, sent)
             return
         except DatabaseUnavailable:
             if time.monotonic() > end:
@@ -193,19 +290,21 @@ def _record(context: TaskContext, delivery: Delivery, outcome: Outcome) -> None:
             time.sleep(0.5)
 
 
-def _pause(context: TaskContext, delivery: Delivery, destination: Destination, why: str) -> None:
-    first_s = context.settings.retry_delay_s
+def _step_back(
+    context: TaskContext, delivery_id: int, destination_id: int | None, pause_s: float
+) -> bool:
     with context.database.tenant_session(context.tenant_id) as session:
-        delay_s = progress.unreachable(
-            session, destination.destination_id, error=why, first_s=first_s
-        )
-        progress.wait(session, delivery, error=why, delay_s=delay_s)
-    raise Postpone(delay_s, why)
+        return line.step_back(session, delivery_id, destination_id, pause_s)
 
 
-def _tell(context: TaskContext, before: Delivery) -> None:
+def _fail(context: TaskContext, delivery_id: int, cause: str) -> None:
     with context.database.tenant_session(context.tenant_id) as session:
-        delivery = ledger.get_delivery(session, before.delivery_id)
+        progress.fail_all(session, delivery_id, cause)
+
+
+def _tell(context: TaskContext, delivery_id: int) -> None:
+    with context.database.tenant_session(context.tenant_id) as session:
+        delivery = ledger.get_delivery(session, delivery_id)
         if delivery.state not in {"delivered", "failed"}:
             return
         record = audit.Record(
@@ -217,3 +316,4 @@ def _tell(context: TaskContext, before: Delivery) -> None:
             detail=f"to {delivery.destination_name}: {delivery.delivered} of {delivery.total}",
         )
         audit.append(session, record)
+        verifying.plan(session, delivery, context.settings.retry_delay_s)

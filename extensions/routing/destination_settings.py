@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -16,12 +17,14 @@ from pydantic import (
     model_validator,
 )
 
+from extensions.routing import name_pattern
 from gateway import tenancy
 from gateway.errors import GatewayError, InvalidInput
 
-type Kind = Literal["dimse", "dicomweb"]
+type Kind = Literal["dimse", "dicomweb", "folder", "s3"]
+type Verify = Literal["none", "query"]
 
-SECRET_FIELDS = ("token", "password")
+SECRET_FIELDS = ("token", "password", "secret_key")
 
 
 def _ae_title(value: str) -> str:
@@ -46,12 +49,22 @@ def _no_space(value: str) -> str:
     return value
 
 
+def _folder(value: str) -> str:
+    if not _FOLDER.fullmatch(value):
+        raise ValueError("must be a name like research/ct: letters, digits, . _ - and / between")
+    return value
+
+
 def _stripped(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
+_FOLDER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+
 type AETitle = Annotated[str, BeforeValidator(_stripped), AfterValidator(_ae_title)]
 type HttpUrl = Annotated[str, BeforeValidator(_stripped), AfterValidator(_http_url)]
+type Folder = Annotated[str, BeforeValidator(_stripped), AfterValidator(_folder)]
+type Pattern = Annotated[str, BeforeValidator(_stripped), AfterValidator(name_pattern.checked)]
 type Host = Annotated[str, BeforeValidator(_stripped), AfterValidator(_no_space)]
 
 
@@ -64,6 +77,7 @@ class DimseSettings(BaseModel):
     port: int = Field(default=104, ge=1, le=65535, description="TCP port.")
     called_aet: AETitle = Field(description="The destination's AE title.")
     calling_aet: AETitle = Field(default="ARGONATH", description="Our AE title towards it.")
+    verify: Verify = Field(default="none", description="`query`: C-FIND for what was delivered.")
 
     @property
     def address(self) -> str:
@@ -80,6 +94,7 @@ class DicomwebSettings(BaseModel):
     token: str = Field(default="", description="Bearer token.", repr=False)
     username: str = Field(default="", description="User of HTTP Basic authentication.")
     password: str = Field(default="", description="Password of that user.", repr=False)
+    verify: Verify = Field(default="none", description="`query`: QIDO-RS for what was delivered.")
 
     @model_validator(mode="after")
     def _one_way_to_authenticate(self) -> DicomwebSettings:
@@ -95,11 +110,49 @@ class DicomwebSettings(BaseModel):
         return self.url
 
 
-type DestinationSettings = DimseSettings | DicomwebSettings
+class FolderSettings(BaseModel):
+    """A folder of this machine, below what the installation permits for the tenant."""
 
-MODELS: dict[str, type[DimseSettings | DicomwebSettings]] = {
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["folder"] = "folder"
+    folder: Folder = Field(max_length=128, description="Its path below the tenant's folder.")
+    pattern: Pattern = Field(
+        default=name_pattern.STANDARD, max_length=512, description="The files' names."
+    )
+
+    @property
+    def address(self) -> str:
+        """Where it is, for people."""
+        return self.folder
+
+
+class S3Settings(BaseModel):
+    """A bucket of Amazon S3 or of what speaks its protocol."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["s3"] = "s3"
+    url: HttpUrl = Field(max_length=1024, description="Its endpoint, without the bucket.")
+    region: str = Field(default="us-east-1", pattern=r"^[a-z0-9-]{1,32}$", description="Region.")
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="Bucket.")
+    pattern: Pattern = Field(
+        default=name_pattern.STANDARD, max_length=512, description="The objects' keys."
+    )
+    access_key: str = Field(min_length=1, max_length=128, description="Access key ID.")
+    secret_key: str = Field(min_length=1, description="Secret access key.", repr=False)
+
+    @property
+    def address(self) -> str:
+        """Where it is, for people."""
+        return f"{self.url}/{self.bucket}"
+
+
+type DestinationSettings = DimseSettings | DicomwebSettings | FolderSettings | S3Settings
+
+MODELS: Mapping[str, type[DestinationSettings]] = {
     "dimse": DimseSettings,
     "dicomweb": DicomwebSettings,
+    "folder": FolderSettings,
+    "s3": S3Settings,
 }
 
 
@@ -107,7 +160,7 @@ def parse_settings(kind: str, given: Mapping[str, Any]) -> DestinationSettings:
     """Settings from a form or a row; raises `InvalidInput` that names each wrong field."""
     model = MODELS.get(kind)
     if model is None:
-        raise InvalidInput(f"kind: {kind!r} is unknown; use dimse or dicomweb.")
+        raise InvalidInput(f"kind: {kind!r} is unknown; use one of {', '.join(MODELS)}.")
     try:
         return model.model_validate(dict(given))
     except ValidationError as error:

@@ -8,14 +8,14 @@ by `open_settings`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 import psycopg.errors
 from psycopg.types.json import Jsonb
 
-from extensions.routing import editing, rulebook
+from extensions.routing import editing, line, rulebook
 from extensions.routing.destination_settings import (
     SECRET_FIELDS,
     DestinationSettings,
@@ -24,6 +24,7 @@ from extensions.routing.destination_settings import (
     parse_settings,
     with_secrets,
 )
+from extensions.routing.limits import Limits, parse_limits
 from gateway import audit, jobs, vault
 from gateway.db import Row, Session
 from gateway.errors import Conflict, GatewayError, InvalidInput, NotFound
@@ -50,6 +51,7 @@ class Destination:
     name: str
     settings: DestinationSettings
     enabled: bool
+    limits: Limits = field(default_factory=Limits)
     failures: int = 0
     retry_at: datetime | None = None
     retry_in_s: float = 0.0
@@ -57,7 +59,7 @@ class Destination:
 
     @property
     def kind(self) -> Kind:
-        """``dimse`` (C-STORE) or ``dicomweb`` (STOW-RS)."""
+        """``dimse`` (C-STORE), ``dicomweb`` (STOW-RS), ``folder`` or ``s3``."""
         return self.settings.kind
 
     @property
@@ -109,6 +111,7 @@ def create_destination(
     name: str,
     kind: str,
     settings: Mapping[str, Any],
+    limits: Mapping[str, Any] | None = None,
     enabled: bool = True,
     encryption_key: str = "",
     actor: str,
@@ -119,12 +122,19 @@ def create_destination(
     Without `encryption_key` it can have no secret (`InvalidSettings`).
     """
     name, parsed = _name(name), _sealed(parse_settings(kind, settings), encryption_key)
+    bounds = parse_limits(limits or {})
     try:
         with session.transaction():
             row = session.execute(
-                "INSERT INTO destination (tenant_id, name, kind, settings, enabled) "
-                "VALUES (current_tenant(), %s, %s, %s, %s) RETURNING destination_id",
-                [name, parsed.kind, Jsonb(dump_settings(parsed)), enabled],
+                "INSERT INTO destination (tenant_id, name, kind, settings, limits, enabled) "
+                "VALUES (current_tenant(), %s, %s, %s, %s, %s) RETURNING destination_id",
+                [
+                    name,
+                    parsed.kind,
+                    Jsonb(dump_settings(parsed)),
+                    Jsonb(bounds.model_dump()),
+                    enabled,
+                ],
             ).fetchone()
     except psycopg.errors.UniqueViolation as error:
         raise Conflict(f"A destination named {name!r}.") from error
@@ -140,23 +150,36 @@ def update_destination(
     name: str,
     kind: str,
     settings: Mapping[str, Any],
+    limits: Mapping[str, Any] | None = None,
     enabled: bool,
     encryption_key: str = "",
     actor: str,
     origin: str = "",
 ) -> Destination:
-    """Change a destination. A secret left empty stays; raises `NotFound` and as creating does."""
+    """Change a destination; what waits for it is tried now.
+
+    A secret left empty stays, and so do limits that are not given. Raises `NotFound` and what
+    creating raises.
+    """
     before = get_destination(session, destination_id)
     name = _name(name)
     given = _with_kept_secrets(before, kind, settings, encryption_key)
     parsed = _sealed(parse_settings(kind, given), encryption_key)
+    bounds = before.limits if limits is None else parse_limits(limits)
     try:
         with session.transaction():
             row = session.execute(
-                "UPDATE destination SET name = %s, kind = %s, settings = %s, enabled = %s, "
-                "failures = 0, retry_at = NULL, last_error = NULL "
+                "UPDATE destination SET name = %s, kind = %s, settings = %s, limits = %s, "
+                "enabled = %s, failures = 0, retry_at = NULL, last_error = NULL "
                 "WHERE destination_id = %s RETURNING destination_id",
-                [name, parsed.kind, Jsonb(dump_settings(parsed)), enabled, destination_id],
+                [
+                    name,
+                    parsed.kind,
+                    Jsonb(dump_settings(parsed)),
+                    Jsonb(bounds.model_dump()),
+                    enabled,
+                    destination_id,
+                ],
             ).fetchone()
     except psycopg.errors.UniqueViolation as error:
         raise Conflict(f"A destination named {name!r}.") from error
@@ -164,10 +187,23 @@ def update_destination(
         raise NotFound(f"Destination {destination_id}.")
     if name != before.name:
         _rename_in_rules(session, before.name, name, actor, origin)
-    waiting = {"destination_id": destination_id}
-    jobs.hurry(session, extension="routing", task="deliver", arguments=waiting)
+    line.call_next(session, destination_id)
     _audit(session, "change-destination", name, actor, origin, parsed.address)
     return get_destination(session, destination_id)
+
+
+def set_enabled(
+    session: Session, destination_id: int, *, enabled: bool, actor: str, origin: str = ""
+) -> None:
+    """Pause a destination, or go on: what waits goes at once. Raises `NotFound`."""
+    destination = get_destination(session, destination_id)
+    session.execute(
+        "UPDATE destination SET enabled = %s, retry_at = NULL WHERE destination_id = %s",
+        [enabled, destination_id],
+    )
+    line.call_next(session, destination_id)
+    detail = "goes on" if enabled else "paused"
+    _audit(session, "change-destination", destination.name, actor, origin, detail)
 
 
 def delete_destination(
@@ -178,6 +214,15 @@ def delete_destination(
     used_by = editing.forwarding_to(rulebook.live(session).rules, destination.name)
     if used_by:
         raise Conflict(f"Rule {used_by[0]!r} forwards to {destination.name!r}; change that rule.")
+    line.lock(session, destination_id)
+    session.execute(
+        "UPDATE delivery_instance i SET state = 'failed', cause = %s, updated_at = now() "
+        "FROM delivery d WHERE d.delivery_id = i.delivery_id AND d.destination_id = %s "
+        "AND i.state IN ('planned', 'sending')",
+        ["The destination was removed.", destination_id],
+    )
+    waiting = {"destination_id": destination_id}
+    jobs.call_off(session, extension="routing", task="deliver", arguments=waiting)
     session.execute("DELETE FROM destination WHERE destination_id = %s", [destination_id])
     _audit(session, "delete-destination", destination.name, actor, origin, destination.address)
 
@@ -189,6 +234,7 @@ def _read(row: Row) -> Destination:
         row["name"],
         settings,
         row["enabled"],
+        parse_limits(row["limits"]),
         row["failures"],
         row["retry_at"],
         float(row["retry_in_s"]),
@@ -224,11 +270,11 @@ def _with_kept_secrets(
     before: Destination, kind: str, settings: Mapping[str, Any], encryption_key: str
 ) -> dict[str, Any]:
     given = dict(settings)
-    if kind == before.kind and given.get("url", "") == before.address:
+    stored = dump_settings(before.settings)
+    if kind == before.kind and given.get("url", "") == stored.get("url"):
         # Forms do not show secrets. Never keep one for another address: that would hand it out.
-        stored = dump_settings(before.settings)
-        for field in SECRET_FIELDS:
-            given[field] = given.get(field) or vault.unseal(encryption_key, stored.get(field, ""))
+        for name in set(SECRET_FIELDS) & set(stored):
+            given[name] = given.get(name) or vault.unseal(encryption_key, stored[name])
     return given
 
 

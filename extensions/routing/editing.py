@@ -43,6 +43,21 @@ def remove(rules: Sequence[RuleDocument], name: str) -> Rules:
     return tuple(rule for rule in rules if rule.name != name)
 
 
+def named(rules: Sequence[RuleDocument], name: str) -> RuleDocument:
+    """The rule of this name."""
+    return rules[_place(rules, name)]
+
+
+def destinations_of(rules: Sequence[RuleDocument]) -> set[str]:
+    """Where rules that are on forward to."""
+    return {
+        str(step.settings.get("to"))
+        for rule in rules
+        for step in rule.actions
+        if rule.enabled and step.action == "forward"
+    }
+
+
 def forwarding_to(rules: Sequence[RuleDocument], destination: str) -> list[str]:
     """The names of the rules that forward there."""
     return [

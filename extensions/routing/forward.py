@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from extensions.routing import destinations, ledger, progress
+from extensions.routing import destinations, progress
 from gateway.actions import Effect, Subject
 from gateway.context import TaskContext
 
@@ -19,16 +19,7 @@ class Forward(BaseModel):
 def forward(context: TaskContext, settings: Forward, subject: Subject) -> None:
     """Note each instance in the ledger and have it sent; what is noted already stays as it is."""
     with context.database.tenant_session(context.tenant_id) as session:
-        destination = destinations.named(session, settings.to)
-        delivery_id, added = progress.plan(session, destination, subject)
-        if added:  # so a second run of this job makes no second one
-            ledger.enqueue_delivery(
-                session,
-                context.tenant_id,
-                delivery_id,
-                destination.destination_id,
-                subject.study_instance_uid,
-            )
+        progress.plan(session, destinations.named(session, settings.to), subject)
 
 
 FORWARD = Effect("forward", "Forward to a destination", Forward, forward)

@@ -6,20 +6,22 @@ All functions take a tenant's session and see that tenant's rows alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, Self, get_args
 
-from gateway import audit, jobs
+from extensions.routing import line
+from gateway import audit
 from gateway.actions import Step, steps_of
 from gateway.db import Row, Session
-from gateway.errors import NotFound
+from gateway.errors import Conflict, NotFound
 
-type DeliveryState = Literal["waiting", "sending", "held", "delivered", "failed"]
-type InstanceState = Literal["planned", "sending", "delivered", "failed"]
+type DeliveryState = Literal["waiting", "sending", "held", "delivered", "verified", "failed"]
+type InstanceState = Literal["planned", "sending", "delivered", "verified", "failed"]
 
-STATES: tuple[DeliveryState, ...] = ("waiting", "sending", "held", "delivered", "failed")
+PORTION = 1000
+STATES: tuple[DeliveryState, ...] = get_args(DeliveryState.__value__)
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Delivery:
     """One study to one destination, counted.
 
     `state` is *sending* or *waiting* while something is outstanding, *held* while that waits for a
-    person, else *failed* if the destination refused an instance for good, else *delivered*.
+    person, else *failed* if the destination refused an instance for good, else *delivered*, or
+    *verified* when the destination was seen to have all. `delivered` counts the verified too.
     `transforms` is what is done to each copy; without any it is sent as it was received.
     """
 
@@ -44,6 +47,7 @@ class Delivery:
     planned: int
     sending: int
     delivered: int
+    verified: int
     failed: int
     attempts: int
     last_error: str | None
@@ -70,22 +74,66 @@ class Instance:
     cause: str
     attempts: int
     updated_at: datetime
+    number: int | None = None
+    sent_as: str = ""
+    sent_series: str = ""
+    sent_study: str = ""
+    verified_at: datetime | None = None
+
+    @classmethod
+    def to_send(cls, sop_instance_uid: str, series_instance_uid: str, sop_class_uid: str) -> Self:
+        """One that no delivery has yet, e.g. to try a destination with."""
+        now = datetime.now(UTC)
+        names = (sop_instance_uid, series_instance_uid, sop_class_uid)
+        return cls(0, *names, "planned", "", "", 0, now)
 
 
-_DELIVERIES = """
-    SELECT d.*, c.planned, c.sending, c.delivered, c.failed,
-           CASE WHEN d.held <> '' AND c.planned > 0 THEN 'held'
-                WHEN c.sending > 0 THEN 'sending' WHEN c.planned > 0 THEN 'waiting'
-                WHEN c.failed > 0 THEN 'failed' ELSE 'delivered' END AS state
-    FROM delivery d CROSS JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE i.state = 'planned') AS planned,
-               count(*) FILTER (WHERE i.state = 'sending') AS sending,
-               count(*) FILTER (WHERE i.state = 'delivered') AS delivered,
-               count(*) FILTER (WHERE i.state = 'failed') AS failed
-        FROM delivery_instance i WHERE i.delivery_id = d.delivery_id
-    ) AS c
-"""
-_COUNTED = "SELECT * FROM (" + _DELIVERIES + ") AS e "  # noqa: S608  no outside text in it
+@dataclass(frozen=True)
+class Filter:
+    """Which deliveries; what is empty does not matter. `cause` is a part of any cause."""
+
+    state: DeliveryState | None = None
+    destination: str = ""
+    rule: str = ""
+    cause: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def where(self) -> str:
+        """The condition, whose parameters are `values`; no outside text is in it."""
+        told = [text for name, text in _CONDITIONS.items() if getattr(self, name) not in {None, ""}]
+        return " AND ".join(told) or "true"
+
+    def values(self) -> dict[str, Any]:
+        """The parameters of `where`."""
+        cause = self.cause.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        return {**asdict(self), "cause": f"%{cause}%"}
+
+
+_CONDITIONS = {
+    "state": "d.state = %(state)s",
+    "destination": "d.destination_name = %(destination)s",
+    "rule": "d.rule_name = %(rule)s",
+    "since": "d.created_at >= %(since)s",
+    "until": "d.created_at < %(until)s",
+    "cause": "EXISTS (SELECT FROM delivery_instance i WHERE i.delivery_id = d.delivery_id "
+    "AND concat(i.remote_status, ' ', i.cause) ILIKE %(cause)s)",
+}
+
+_OWN = ", ".join(
+    f"d.{name}"
+    for name in Delivery.__dataclass_fields__
+    if name not in {"last_error", "next_try_at"}
+)
+_DELIVERIES = f"""
+    SELECT {_OWN},
+           CASE WHEN d.state <> 'waiting' THEN d.last_error
+                WHEN NOT x.enabled THEN 'The destination is switched off.'
+                ELSE coalesce(x.last_error, d.last_error) END AS last_error,
+           CASE WHEN d.state = 'waiting' AND x.enabled
+                 AND greatest(x.retry_at, d.due_at, d.next_try_at) > now()
+                THEN greatest(x.retry_at, d.due_at, d.next_try_at) END AS next_try_at
+    FROM delivery d LEFT JOIN destination x USING (destination_id) """  # noqa: S608  ours
 
 
 def deliveries_of_study(session: Session, study_instance_uid: str) -> list[Delivery]:
@@ -98,15 +146,27 @@ def deliveries_of_study(session: Session, study_instance_uid: str) -> list[Deliv
 
 
 def list_deliveries(
-    session: Session, *, state: DeliveryState | None = None, limit: int = 50, offset: int = 0
+    session: Session, wanted: Filter | None = None, *, limit: int = 50, offset: int = 0
 ) -> list[Delivery]:
     """Deliveries, newest first; ask for one more than a page to know whether there is a next."""
+    wanted = wanted or Filter()
     rows = session.execute(
-        _COUNTED + "WHERE %(state)s::text IS NULL OR state = %(state)s "
-        "ORDER BY created_at DESC, delivery_id DESC LIMIT %(limit)s OFFSET %(offset)s",
-        {"state": state, "limit": limit, "offset": offset},
+        _DELIVERIES + f"WHERE {wanted.where()} "
+        "ORDER BY d.created_at DESC, d.delivery_id DESC LIMIT %(limit)s OFFSET %(offset)s",
+        {**wanted.values(), "limit": limit, "offset": offset},
     )
     return [_delivery(row) for row in rows]
+
+
+def every_delivery(session: Session, wanted: Filter) -> Iterator[Delivery]:
+    """All of them, oldest first, read in portions as they were when the first was read."""
+    with session.cursor(name="every_delivery") as cursor:
+        cursor.itersize = PORTION
+        cursor.execute(
+            _DELIVERIES + f"WHERE {wanted.where()} ORDER BY d.delivery_id", wanted.values()
+        )
+        for row in cursor:
+            yield _delivery(row)
 
 
 def get_delivery(session: Session, delivery_id: int) -> Delivery:
@@ -124,7 +184,7 @@ def instances_of(
     rows = session.execute(
         "SELECT * FROM delivery_instance WHERE delivery_id = %(delivery)s "
         "AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s)) "
-        "ORDER BY series_instance_uid, sop_instance_uid",
+        "ORDER BY series_instance_uid, number NULLS LAST, sop_instance_uid",
         {"delivery": delivery_id, "states": None if states is None else list(states)},
     )
     return [_instance(row) for row in rows]
@@ -133,35 +193,58 @@ def instances_of(
 def failures(session: Session, *, limit: int = 50, offset: int = 0) -> list[Delivery]:
     """Deliveries with instances that were refused for good; `release` tries those again."""
     rows = session.execute(
-        _COUNTED + "WHERE failed > 0 ORDER BY updated_at DESC, delivery_id DESC LIMIT %s OFFSET %s",
+        _DELIVERIES + "WHERE d.failed > 0 ORDER BY d.created_at DESC, d.delivery_id DESC "
+        "LIMIT %s OFFSET %s",
         [limit, offset],
     )
     return [_delivery(row) for row in rows]
 
 
 def release(session: Session, delivery_id: int, *, actor: str, origin: str = "") -> int:
-    """Try again, now, what failed or waits; how many instances that are. Raises `NotFound`."""
-    row = session.execute(
-        "UPDATE delivery SET next_try_at = NULL, held = '', updated_at = now() "
-        "WHERE delivery_id = %s RETURNING tenant_id, destination_id, destination_name, "
-        "study_instance_uid",
-        [delivery_id],
-    ).fetchone()
-    if row is None:
-        raise NotFound(f"Delivery {delivery_id}.")
-    session.execute(
-        "UPDATE delivery_instance SET state = 'planned', updated_at = now() "
-        "WHERE delivery_id = %s AND state = 'failed'",
-        [delivery_id],
-    )
+    """Try again, now, what failed or waits; how many instances that are.
+
+    Raises `NotFound`, or `Conflict` if its destination was removed.
+    """
+    row = _row(session, delivery_id)
+    if line.lock(session, row["destination_id"]) is None:
+        raise Conflict(f"The destination {row['destination_name']!r} was removed.")
+    _plan_failed(session, [delivery_id])
     session.execute(
         "UPDATE destination SET retry_at = NULL WHERE destination_id = %s", [row["destination_id"]]
     )
-    enqueue_delivery(
-        session, row["tenant_id"], delivery_id, row["destination_id"], row["study_instance_uid"]
-    )
+    line.join(session, delivery_id)
+    line.call_next(session, row["destination_id"])
     _tell(session, row, "release-delivery", actor, origin)
     return len(instances_of(session, delivery_id, states=["planned", "sending"]))
+
+
+def release_all(
+    session: Session, wanted: Filter, *, actor: str, origin: str = "", most: int = 1000
+) -> int:
+    """Try again what failed or is held of the deliveries that the filter means; how many.
+
+    At most `most` at once, the oldest first: do it again until it is 0.
+    """
+    rows = session.execute(
+        f"SELECT d.delivery_id, d.destination_id FROM delivery d WHERE {wanted.where()} "  # noqa: S608  ours
+        "AND d.destination_id IS NOT NULL AND (d.failed > 0 OR d.state = 'held') "
+        "ORDER BY d.destination_id, d.created_at "
+        "LIMIT %(most)s",
+        {**wanted.values(), "most": most},
+    ).fetchall()
+    places = sorted({row["destination_id"] for row in rows if row["destination_id"]})
+    for destination_id in places:
+        line.lock(session, destination_id)
+    _plan_failed(session, [row["delivery_id"] for row in rows])
+    for row in rows:
+        line.join(session, row["delivery_id"])
+    for destination_id in places:
+        line.call_next(session, destination_id)
+    record = audit.Record(
+        actor, "release-delivery", "deliveries", "allowed", _tenant(session), origin, str(len(rows))
+    )
+    audit.append(session, record)
+    return len(rows)
 
 
 def cancel(session: Session, delivery_id: int, *, actor: str, origin: str = "") -> None:
@@ -169,44 +252,41 @@ def cancel(session: Session, delivery_id: int, *, actor: str, origin: str = "") 
 
     An instance that is under way at this moment may still arrive, and then counts as delivered.
     """
-    row = session.execute(
-        "UPDATE delivery SET next_try_at = NULL, last_error = NULL, updated_at = now() "
-        "WHERE delivery_id = %s RETURNING tenant_id, destination_name, study_instance_uid",
-        [delivery_id],
-    ).fetchone()
-    if row is None:
-        raise NotFound(f"Delivery {delivery_id}.")
+    row = _row(session, delivery_id)
+    line.lock(session, row["destination_id"])
     session.execute(
         "UPDATE delivery_instance SET state = 'failed', cause = %s, updated_at = now() "
         "WHERE delivery_id = %s AND state IN ('planned', 'sending')",
         [f"Cancelled by {actor}.", delivery_id],
     )
-    jobs.call_off(
-        session, extension="routing", task="deliver", arguments={"delivery_id": delivery_id}
-    )
+    session.execute("UPDATE delivery SET last_error = NULL WHERE delivery_id = %s", [delivery_id])
+    line.leave(session, delivery_id)
     _tell(session, row, "cancel-delivery", actor, origin)
 
 
-def enqueue_delivery(
-    session: Session, tenant_id: str, delivery_id: int, destination_id: int | None, study_uid: str
-) -> None:
-    """Have the delivery run; its study stays until it has."""
-    jobs.enqueue(
-        session,
-        tenant_id=tenant_id,
-        extension="routing",
-        task="deliver",
-        arguments={"delivery_id": delivery_id, "destination_id": destination_id},
-        study_uid=study_uid,
-        max_attempts=1000,
-        time_limit_s=3600,
+def _plan_failed(session: Session, delivery_ids: list[int]) -> None:
+    session.execute(
+        "UPDATE delivery_instance SET state = 'planned', updated_at = now() "
+        "WHERE delivery_id = ANY(%s) AND state = 'failed'",
+        [delivery_ids],
+    )
+    session.execute(
+        "UPDATE delivery SET held = '', due_at = now(), updated_at = now() "
+        "WHERE delivery_id = ANY(%s)",
+        [delivery_ids],
     )
 
 
-def hurry_next(session: Session, destination_id: int | None) -> None:
-    """The destination is free: whichever delivery has waited longest for its turn has it now."""
-    waiting = {"destination_id": destination_id}
-    jobs.hurry_oldest(session, extension="routing", task="deliver", arguments=waiting)
+def _row(session: Session, delivery_id: int) -> Row:
+    row = session.execute("SELECT * FROM delivery WHERE delivery_id = %s", [delivery_id]).fetchone()
+    if row is None:
+        raise NotFound(f"Delivery {delivery_id}.")
+    return row
+
+
+def _tenant(session: Session) -> str | None:
+    row = session.execute("SELECT current_tenant() AS id").fetchone()
+    return row["id"] if row else None
 
 
 def _tell(session: Session, row: Row, action: str, actor: str, origin: str) -> None:

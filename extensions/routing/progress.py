@@ -10,10 +10,12 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from extensions.routing import line
 from extensions.routing.destinations import Destination
 from extensions.routing.ledger import Delivery, Instance, instances_of
+from gateway import audit
 from gateway.actions import Subject
-from gateway.db import Session
+from gateway.db import Row, Session
 from gateway.jobs import backoff_s
 
 LONGEST_PAUSE_S = 120.0
@@ -24,7 +26,8 @@ STUDY_DELETED = "The study was deleted here."
 class Outcome:
     """What a destination answered to one instance.
 
-    Neither delivered nor permanent: the destination may take it later.
+    Neither delivered nor permanent: the destination may take it later. `unreadable`: it might take
+    it without compression. `never_sent`: that was known beforehand.
     """
 
     sop_instance_uid: str
@@ -32,11 +35,26 @@ class Outcome:
     permanent: bool
     remote_status: str
     cause: str = ""
+    unreadable: bool = False
+    never_sent: bool = False
+
+
+@dataclass(frozen=True)
+class Names:
+    """UIDs of a copy, where they are not those of what was received."""
+
+    study: str = ""
+    series: str = ""
+    instance: str = ""
 
 
 def plan(session: Session, destination: Destination, subject: Subject) -> tuple[int, int]:
-    """Note what is to arrive where; what the ledger has already stays. Its id, and how many new."""
+    """Note what is to arrive where and have it sent; what the ledger has already stays.
+
+    The delivery's id, and how many instances are new.
+    """
     transforms = [step.as_json() for step in subject.transforms]
+    line.lock(session, destination.destination_id)
     row = session.execute(
         """
         INSERT INTO delivery (tenant_id, study_instance_uid, destination_id, destination_name,
@@ -62,8 +80,8 @@ def plan(session: Session, destination: Destination, subject: Subject) -> tuple[
     cursor = session.execute(
         """
         INSERT INTO delivery_instance (delivery_id, tenant_id, sop_instance_uid,
-                                       series_instance_uid, sop_class_uid)
-        SELECT %s, current_tenant(), * FROM unnest(%s::text[], %s::text[], %s::text[])
+                                       series_instance_uid, sop_class_uid, number)
+        SELECT %s, current_tenant(), * FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[])
         ON CONFLICT (delivery_id, sop_instance_uid) DO UPDATE
         SET state = 'planned', cause = '', updated_at = now()
         WHERE delivery_instance.state = 'failed' AND delivery_instance.cause = %s
@@ -73,9 +91,13 @@ def plan(session: Session, destination: Destination, subject: Subject) -> tuple[
             [i.sop_instance_uid for i in subject.instances],
             [i.series_instance_uid for i in subject.instances],
             [i.sop_class_uid for i in subject.instances],
+            [i.number for i in subject.instances],
             STUDY_DELETED,  # it is here again
         ],
     )
+    if cursor.rowcount:
+        line.join(session, row["delivery_id"])
+        line.call_next(session, destination.destination_id)
     return row["delivery_id"], cursor.rowcount
 
 
@@ -98,7 +120,8 @@ def begin(session: Session, delivery_id: int) -> None:
     `Delivery.attempts` is the number of the run, by which a later one takes over.
     """
     session.execute(
-        "UPDATE delivery SET attempts = attempts + 1, next_try_at = NULL, updated_at = now() "
+        "UPDATE delivery SET attempts = attempts + 1, running = true, next_try_at = NULL, "
+        "updated_at = now() "
         "WHERE delivery_id = %s",
         [delivery_id],
     )
@@ -109,28 +132,40 @@ def begin(session: Session, delivery_id: int) -> None:
     )
 
 
-def sending(session: Session, delivery: Delivery, sop_instance_uid: str) -> bool:
-    """An instance goes out now. False: it must not; a later run has begun, or it is settled."""
-    cursor = session.execute(
+def sending(session: Session, delivery: Delivery, uids: Sequence[str]) -> set[str]:
+    """These instances go out now; which of them may.
+
+    The others must not: a later run has begun, they are settled, or the destination was switched
+    off.
+    """
+    rows = session.execute(
         "UPDATE delivery_instance SET state = 'sending', updated_at = now() "
-        "WHERE delivery_id = %s AND sop_instance_uid = %s AND state = 'planned' "
-        "AND EXISTS (SELECT FROM delivery d WHERE d.delivery_id = %s AND d.attempts = %s)",
-        [delivery.delivery_id, sop_instance_uid, delivery.delivery_id, delivery.attempts],
+        "WHERE delivery_id = %s AND sop_instance_uid = ANY(%s) "
+        "AND state IN ('planned', 'sending') "
+        "AND EXISTS (SELECT FROM delivery d JOIN destination x USING (destination_id) "
+        "WHERE d.delivery_id = %s AND d.attempts = %s AND x.enabled) RETURNING sop_instance_uid",
+        [delivery.delivery_id, list(uids), delivery.delivery_id, delivery.attempts],
     )
-    return cursor.rowcount == 1
+    return {row["sop_instance_uid"] for row in rows}
 
 
-def record(session: Session, delivery_id: int, outcome: Outcome) -> None:
+def record(session: Session, delivery_id: int, outcome: Outcome, sent: Names | None = None) -> None:
     """What became of an instance; `attempts` counts these. Delivered stays delivered."""
+    sent = sent or Names()
     state = "delivered" if outcome.delivered else "failed" if outcome.permanent else "planned"
     session.execute(
         "UPDATE delivery_instance SET state = %s, remote_status = %s, cause = %s, "
+        "sent_as = %s, sent_series = %s, sent_study = %s, "
         "attempts = attempts + 1, updated_at = now() "
-        "WHERE delivery_id = %s AND sop_instance_uid = %s AND state <> 'delivered'",
+        "WHERE delivery_id = %s AND sop_instance_uid = %s "
+        "AND state NOT IN ('delivered', 'verified')",
         [
             state,
             outcome.remote_status,
             outcome.cause.replace("\0", ""),  # a destination's own words; PostgreSQL refuses it
+            sent.instance,
+            sent.series,
+            sent.study,
             delivery_id,
             outcome.sop_instance_uid,
         ],
@@ -146,12 +181,12 @@ def fail_all(session: Session, delivery_id: int, cause: str) -> None:
     )
 
 
-def wait(session: Session, delivery: Delivery, *, error: str, delay_s: float | None = None) -> None:
+def wait(session: Session, delivery: Delivery, *, error: str | None) -> None:
     """The delivery goes on later, if no other run has begun; nothing of it is being sent now."""
     ours = session.execute(
-        "UPDATE delivery SET last_error = %s, updated_at = now(), "
-        "next_try_at = now() + make_interval(secs => %s) WHERE delivery_id = %s AND attempts = %s",
-        [error, delay_s, delivery.delivery_id, delivery.attempts],
+        "UPDATE delivery SET last_error = %s, updated_at = now() "
+        "WHERE delivery_id = %s AND attempts = %s",
+        [error, delivery.delivery_id, delivery.attempts],
     ).rowcount
     if ours:
         session.execute(
@@ -171,24 +206,46 @@ def hold(session: Session, delivery: Delivery, why: str) -> None:
 
 def reached(session: Session, destination_id: int, delivery_id: int) -> None:
     """The destination answers."""
-    session.execute(
-        "UPDATE destination SET failures = 0, retry_at = NULL, last_error = NULL "
-        "WHERE destination_id = %s AND (failures > 0 OR last_error IS NOT NULL)",
+    row = session.execute(
+        """
+        WITH before AS (SELECT destination_id, outage_since FROM destination
+                        WHERE destination_id = %s AND (failures > 0 OR last_error IS NOT NULL
+                                                       OR outage_since IS NOT NULL) FOR UPDATE)
+        UPDATE destination d SET failures = 0, retry_at = NULL, last_error = NULL,
+                                 outage_since = NULL
+        FROM before b WHERE d.destination_id = b.destination_id
+        RETURNING d.tenant_id, d.name, b.outage_since,
+                  extract(epoch FROM now() - b.outage_since)::bigint AS outage_s
+        """,
         [destination_id],
-    )
+    ).fetchone()
+    if row is not None and row["outage_since"] is not None:
+        _tell_outage(session, row, "end-outage", "allowed", f"after {row['outage_s']} s")
     session.execute(
-        "UPDATE delivery SET last_error = NULL, updated_at = now() WHERE delivery_id = %s",
+        "UPDATE delivery SET last_error = NULL, updated_at = now() "
+        "WHERE delivery_id = %s AND last_error IS NOT NULL",
         [delivery_id],
     )
 
 
 def unreachable(session: Session, destination_id: int, *, error: str, first_s: float) -> float:
-    """The destination does not answer: nobody tries it for so many seconds."""
+    """The destination does not answer: nobody tries it for so many seconds.
+
+    The audit is told when an outage begins and ends, not of each try.
+    """
     row = session.execute(
-        "UPDATE destination SET failures = failures + 1, last_error = %s "
-        "WHERE destination_id = %s RETURNING failures",
-        [error, destination_id],
+        """
+        WITH before AS (SELECT destination_id, outage_since FROM destination
+                        WHERE destination_id = %s FOR UPDATE)
+        UPDATE destination d SET last_error = %s, outage_since = coalesce(b.outage_since, now()),
+                                 failures = failures + 1
+        FROM before b WHERE d.destination_id = b.destination_id
+        RETURNING d.tenant_id, d.name, failures, b.outage_since
+        """,
+        [destination_id, error],
     ).fetchone()
+    if row is not None and row["outage_since"] is None:
+        _tell_outage(session, row, "begin-outage", "failed", error)
     delay_s = backoff_s(first_s, row["failures"] if row else 1, LONGEST_PAUSE_S)
     session.execute(
         "UPDATE destination SET retry_at = now() + make_interval(secs => %s) "
@@ -196,3 +253,12 @@ def unreachable(session: Session, destination_id: int, *, error: str, first_s: f
         [delay_s, destination_id],
     )
     return delay_s
+
+
+def _tell_outage(
+    session: Session, row: Row, action: str, verdict: audit.Verdict, detail: str
+) -> None:
+    resource = f"destination {row['name']}"
+    audit.append(
+        session, audit.Record("routing", action, resource, verdict, row["tenant_id"], "", detail)
+    )

@@ -118,6 +118,14 @@ def needing_attention(session: Session, *, limit: int = 50, offset: int = 0) -> 
     return [_read(row) for row in rows]
 
 
+def count_needing_attention(session: Session) -> int:
+    """How many are held or have failed."""
+    row = session.execute(
+        "SELECT count(*) AS n FROM rule_run WHERE state IN ('held', 'failed')"
+    ).fetchone()
+    return int(row["n"]) if row else 0
+
+
 def step_done(session: Session, run: Run, number: int) -> bool:
     """Action `number` is done. False: the run has begun anew, or somebody ended it."""
     state = "done" if number + 1 == len(run.steps) else "running"

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
+from io import BytesIO
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID
 
 from extensions.routing.destination_settings import DicomwebSettings
 from extensions.routing.ledger import Instance
@@ -19,6 +24,7 @@ _FAILED_SOP_SEQUENCE = "00081198"
 _FAILURE_REASON = "00081197"
 # These say that the whole destination is set up wrongly or cannot now: no instance's fault.
 _WHOLE_DESTINATION = frozenset({401, 403, 404, 405, 407, 408, 429, 502, 503, 504})
+_UNSUPPORTED_SYNTAX = "0xC122"  # Referenced Transfer Syntax Not Supported (PS3.18 table I.2-2)
 _LATER = frozenset({500, 507})
 
 
@@ -56,7 +62,17 @@ class DicomwebSender:
             raise DestinationUnavailable(f"{self._url}: {type(error).__name__}.") from error
         if answer.status_code in _WHOLE_DESTINATION or answer.is_redirect:
             raise DestinationUnavailable(f"{self._url} answered HTTP {answer.status_code}.")
-        return read_answer(instance.sop_instance_uid, answer)
+        outcome = read_answer(instance.sop_instance_uid, answer)
+        refused = answer.status_code == 415 or outcome.remote_status.endswith(_UNSUPPORTED_SYNTAX)
+        return replace(outcome, unreadable=refused and _is_compressed(file))
+
+
+def _is_compressed(file: bytes) -> bool:
+    try:
+        meta = dcmread(BytesIO(file), specific_tags=[], stop_before_pixels=True).file_meta
+        return bool(UID(meta.TransferSyntaxUID).is_compressed)
+    except (InvalidDicomError, AttributeError, ValueError, EOFError):
+        return False
 
 
 def client(settings: DicomwebSettings, timeout_s: float) -> httpx.Client:

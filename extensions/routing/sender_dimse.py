@@ -3,55 +3,40 @@
 from __future__ import annotations
 
 import socket
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
+from io import BytesIO
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset, read_preamble
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, _config, evt
-from pynetdicom.association import Association
-from pynetdicom.dsutils import split_dataset
-from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom import association as pynetdicom_association
+from pynetdicom import evt
+from pynetdicom.dsutils import encode
 
+from extensions.routing.association import Association, Proposal
 from extensions.routing.destination_settings import DimseSettings
 from extensions.routing.ledger import Instance
 from extensions.routing.progress import Outcome
 from extensions.routing.sending import outcome_of
-from gateway.errors import DestinationUnavailable
-
-# pynetdicom's way to send a file's data set as it is, without decoding it.
-_config.STORE_SEND_CHUNKED_DATASET = True
-# pynetdicom looks up every dataset that it logs; we log none.
-_config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
 
 MOST_CONTEXTS = 128  # PS3.8 section 9.3.2.2: ids are the odd numbers below 256
 _PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
-
-type Proposal = tuple[UID, UID]
-"""A SOP class and the one transfer syntax of its context, so that we know which are accepted."""
 
 
 class DimseSender:
     """Sends over an association that it opens when it first needs it."""
 
     def __init__(self, settings: DimseSettings, *, timeout_s: float = 30.0) -> None:
-        self._settings = settings
-        self._ae = AE(ae_title=settings.calling_aet)
-        self._ae.connection_timeout = min(10.0, timeout_s)
-        self._ae.acse_timeout = timeout_s
-        self._ae.dimse_timeout = timeout_s
-        self._ae.network_timeout = timeout_s
+        self._settings, self._timeout_s = settings, timeout_s
         self._association: Association | None = None
         self._proposed: dict[Proposal, None] = {}
-        self._accepted: set[Proposal] = set()
+        self._accepted: frozenset[Proposal] = frozenset()
 
     def __enter__(self) -> Self:
-        self._folder = tempfile.TemporaryDirectory(prefix="argonath-send-")
         return self
 
     def __exit__(
@@ -61,42 +46,42 @@ class DimseSender:
         trace: TracebackType | None,
     ) -> None:
         self._close()
-        self._folder.cleanup()
 
     def send(self, instance: Instance, file: bytes, going: Callable[[], None]) -> Outcome:
         """Send one file; raises `DestinationUnavailable` when there was no answer."""
-        path = Path(self._folder.name, "instance.dcm")
-        path.write_bytes(file)
         try:
-            meta, _ = split_dataset(path)
+            meta, data_set = _split(file)
             wanted = (UID(meta.MediaStorageSOPClassUID), UID(meta.TransferSyntaxUID))
+            uid = str(meta.MediaStorageSOPInstanceUID)
         except (InvalidDicomError, AttributeError, ValueError, EOFError):
             return Outcome(instance.sop_instance_uid, False, True, "", "Its file is damaged.")
         self._negotiate(wanted)
         if wanted in self._accepted:
-            return self._store(instance, path, going)
-        if wanted[1] in _PLAIN and any((wanted[0], plain) in self._accepted for plain in _PLAIN):
-            # pynetdicom converts between these two
-            return self._store(instance, dcmread(path), going)
+            return self._store(instance, wanted, uid, data_set, going)
+        for plain in _PLAIN:
+            if wanted[1] in _PLAIN and (wanted[0], plain) in self._accepted:
+                converted = _converted(file, plain)
+                if converted is None:
+                    cause = "It cannot be converted to what the destination accepts."
+                    return Outcome(instance.sop_instance_uid, False, True, "", cause)
+                return self._store(instance, (wanted[0], plain), uid, converted, going)
         cause = f"The destination accepts no {wanted[0].name} in {wanted[1].name}."
-        return Outcome(instance.sop_instance_uid, False, True, "", cause)
+        compressed = wanted[1].is_compressed
+        return Outcome(
+            instance.sop_instance_uid, False, True, "", cause, compressed, never_sent=True
+        )
 
     def _store(
-        self, instance: Instance, what: Path | Dataset, going: Callable[[], None]
+        self,
+        instance: Instance,
+        proposal: Proposal,
+        uid: str,
+        data_set: bytes,
+        going: Callable[[], None],
     ) -> Outcome:
         assert self._association is not None
         going()
-        try:
-            answer = self._association.send_c_store(cast("Dataset", what))
-        except RuntimeError as error:  # the association ended between two requests
-            self._close()
-            raise DestinationUnavailable("It ended the association.") from error
-        except (ValueError, AttributeError):  # pynetdicom could not convert it
-            cause = "It cannot be converted to what the destination accepts."
-            return Outcome(instance.sop_instance_uid, False, True, "", cause)
-        if "Status" not in answer:
-            self._close()
-            raise DestinationUnavailable("It did not answer a C-STORE.")
+        answer = self._association.store(proposal, uid, data_set)
         outcome = outcome_of(instance.sop_instance_uid, int(answer.Status))
         if not outcome.delivered and answer.get("ErrorComment"):
             # Its own words may quote the object, but they stay in the tenant's ledger.
@@ -105,7 +90,7 @@ class DimseSender:
 
     def _negotiate(self, wanted: Proposal) -> None:
         """Have an association for which `wanted` was at least proposed."""
-        alive = self._association is not None and self._association.is_established
+        alive = self._association is not None and self._association.is_open
         refused = self._association is None and bool(self._proposed)  # all, by a living peer
         if wanted in self._proposed and (alive or refused):
             return
@@ -117,32 +102,40 @@ class DimseSender:
         self._associate()
 
     def _associate(self) -> None:
-        settings = self._settings
-        contexts = [build_context(sop_class, syntax) for sop_class, syntax in self._proposed]
-        line = Line()
-        try:
-            association = self._ae.associate(
-                settings.host,
-                settings.port,
-                contexts=contexts,
-                ae_title=settings.called_aet,
-                max_pdu=131072,
-                evt_handlers=[(evt.EVT_CONN_OPEN, line.opened)],
-            )
-        except OSError as error:
-            raise DestinationUnavailable(f"{settings.host} cannot be resolved.") from error
-        self._accepted = {_proposal(context) for context in association.accepted_contexts}
-        if association.is_established:
+        association = Association(self._settings, list(self._proposed), timeout_s=self._timeout_s)
+        self._accepted = association.accepted
+        if self._accepted:
             self._association = association
-        elif association.rejected_contexts and not self._accepted:
-            self._association = None  # it answered: it wants nothing of this
-        else:
-            raise DestinationUnavailable(why_not(association, settings, line))
+        else:  # it answered: it wants nothing of this
+            association.release()
 
     def _close(self) -> None:
         association, self._association = self._association, None
-        if association is not None and association.is_established:
+        if association is not None and association.is_open:
             association.release()
+        elif association is not None:
+            association.close()
+
+
+def _split(file: bytes) -> tuple[Dataset, bytes]:
+    """The file meta information (PS3.10 section 7.1) and the data set as it is encoded."""
+    stream = BytesIO(file)
+    read_preamble(stream, False)
+    meta = read_dataset(
+        stream,
+        is_implicit_VR=False,
+        is_little_endian=True,
+        stop_when=lambda tag, _vr, _length: tag.group != 2,
+    )
+    return meta, file[stream.tell() :]
+
+
+def _converted(file: bytes, syntax: UID) -> bytes | None:
+    """The data set in implicit or explicit VR; None: it cannot be."""
+    try:
+        return encode(dcmread(BytesIO(file)), syntax.is_implicit_VR, True)
+    except (ValueError, AttributeError):
+        return None
 
 
 class Line:
@@ -158,7 +151,9 @@ class Line:
             link.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def why_not(association: Association, settings: DimseSettings, line: Line) -> str:
+def why_not(
+    association: pynetdicom_association.Association, settings: DimseSettings, line: Line
+) -> str:
     """Why there is no association, in one sentence."""
     if association.is_rejected:
         answer = association.acceptor.primitive
@@ -167,8 +162,3 @@ def why_not(association: Association, settings: DimseSettings, line: Line) -> st
     if association.is_aborted and line.is_open:
         return f"{settings.address} aborted the association."
     return f"{settings.address} does not answer."
-
-
-def _proposal(context: PresentationContext) -> Proposal:
-    assert context.abstract_syntax is not None
-    return context.abstract_syntax, context.transfer_syntax[0]

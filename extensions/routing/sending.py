@@ -1,12 +1,18 @@
-"""What the two kinds of sender have in common."""
+"""What the kinds of sender have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from extensions.routing.destination_settings import DestinationSettings, DimseSettings
+from extensions.routing.destination_settings import (
+    DestinationSettings,
+    DicomwebSettings,
+    DimseSettings,
+    FolderSettings,
+)
 from extensions.routing.ledger import Instance
 from extensions.routing.progress import Outcome
 
@@ -33,15 +39,23 @@ class Sender(Protocol):
         """
 
 
-def open_sender(settings: DestinationSettings) -> Sender:
-    """The sender of a kind of destination."""
+def open_sender(settings: DestinationSettings, exports: Path) -> Sender:
+    """The sender of a kind of destination; folders lie below `exports`."""
     if isinstance(settings, DimseSettings):
         from extensions.routing.sender_dimse import DimseSender
 
         return DimseSender(settings)
-    from extensions.routing.sender_dicomweb import DicomwebSender
+    if isinstance(settings, DicomwebSettings):
+        from extensions.routing.sender_dicomweb import DicomwebSender
 
-    return DicomwebSender(settings)
+        return DicomwebSender(settings)
+    if isinstance(settings, FolderSettings):
+        from extensions.routing.sender_folder import FolderSender
+
+        return FolderSender(settings, exports)
+    from extensions.routing.sender_s3 import S3Sender
+
+    return S3Sender(settings)
 
 
 def outcome_of(uid: str, status: int, cause: str = "") -> Outcome:

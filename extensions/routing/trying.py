@@ -16,6 +16,7 @@ from extensions.routing.facts import Facts
 from extensions.routing.rule import RuleDocument, Trigger
 
 MOST_SHOWN = 200
+MOST_EXAMPLES = 5  # studies of a rule
 TRIGGERS = (*WHEN_STABLE, Trigger.ON_DEMAND)
 
 
@@ -30,16 +31,21 @@ class Difference:
 
 @dataclass
 class Report:
-    """Counts of studies; `different` is cut after `MOST_SHOWN`, `differing` counts all."""
+    """Counts of studies; `different` is cut after `MOST_SHOWN`, `differing` counts all.
+
+    `changes` is what the transforms of a rule do to an example (tryout_changes.py).
+    """
 
     studies: int = 0
     series: int = 0
     by_rule: Counter[str] = field(default_factory=Counter)
+    live_by_rule: Counter[str] = field(default_factory=Counter)
     by_deed: Counter[str] = field(default_factory=Counter)
     live_by_deed: Counter[str] = field(default_factory=Counter)
     differing: int = 0
     different: list[Difference] = field(default_factory=list)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    changes: list[dict[str, Any]] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """For the row that keeps it."""
@@ -59,15 +65,17 @@ def look_at(
     """Add one study to the report; `transforms` are the names of the actions that change copies."""
     catches = list(caught(draft, series, triggers=TRIGGERS, now=now))
     would = deeds(catches, transforms)
-    does = deeds(caught(live, series, triggers=TRIGGERS, now=now), transforms)
+    live_catches = list(caught(live, series, triggers=TRIGGERS, now=now))
+    does = deeds(live_catches, transforms)
     report.studies += 1
     report.series += len(series)
     report.by_deed.update(would)
     report.live_by_deed.update(does)
+    report.live_by_rule.update({catch.verdict.rule.name for catch in live_catches})
     for name in sorted({catch.verdict.rule.name for catch in catches}):
         report.by_rule[name] += 1
         known = report.examples.setdefault(name, [])
-        if len(known) < 5:
+        if len(known) < MOST_EXAMPLES:
             known.append(study_uid)
     if would != does:
         report.differing += 1
@@ -77,9 +85,11 @@ def look_at(
 
 
 def deeds(catches: Iterable[Catch], transforms: Collection[str]) -> set[str]:
-    """What would be done, in words: ``forward to archive after morph, anonymize``."""
+    """What would be done without being asked: ``forward to archive after morph, anonymize``."""
     told: set[str] = set()
     for catch in catches:
+        if catch.verdict.rule.trigger is Trigger.ON_DEMAND:
+            continue
         before: list[str] = []
         for step in catch.verdict.rule.actions:
             if step.action in transforms:

@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from extensions.routing import facts_store, rulebook
+from extensions.routing import facts_store, rulebook, tryout_changes
 from extensions.routing.rule import RuleDocument, parse_rules
 from extensions.routing.trying import Report, look_at
 from gateway import jobs
@@ -74,8 +74,23 @@ def get(session: Session, tryout_id: int) -> Tryout:
     return Tryout(**{name: row[name] for name in Tryout.__dataclass_fields__})
 
 
+def forget(session: Session, study_uid: str) -> None:
+    """The study was deleted: so are the values of its tags."""
+    session.execute(
+        """
+        UPDATE tryout SET report = jsonb_set(report, '{changes}', (
+            SELECT coalesce(jsonb_agg(example), '[]')
+            FROM jsonb_array_elements(report -> 'changes') AS example
+            WHERE example ->> 'study_instance_uid' <> %(study)s))
+        WHERE report -> 'changes' @> jsonb_build_array(
+            jsonb_build_object('study_instance_uid', %(study)s::text))
+        """,
+        {"study": study_uid},
+    )
+
+
 def run(context: TaskContext, tryout_id: int) -> None:
-    """Look at each study once; how far it is stands in the row."""
+    """Look at each study once, and at the copies of a few; how far it is stands in the row."""
     report, now = Report(), datetime.now().astimezone()
     with context.database.tenant_session(context.tenant_id) as session:
         tryout = get(session, tryout_id)
@@ -94,6 +109,10 @@ def run(context: TaskContext, tryout_id: int) -> None:
             )
             if report.studies % TELL_EVERY == 0:
                 _tell(context, tryout_id, report, "running")
+    _tell(context, tryout_id, report, "running")
+    new = [rule for rule in draft if rule not in live]
+    for change in tryout_changes.of_examples(context, new, report.examples):
+        report.changes.append(change.as_json())
     _tell(context, tryout_id, report, "done")
 
 
@@ -103,3 +122,13 @@ def _tell(context: TaskContext, tryout_id: int, report: Report, state: str) -> N
             "UPDATE tryout SET looked_at = %s, report = %s, state = %s WHERE tryout_id = %s",
             [report.studies, Jsonb(report.as_json()), state, tryout_id],
         )
+
+
+def count_studies(session: Session, tryout: Tryout) -> int:
+    """How many studies there are to look at, at most."""
+    row = session.execute(
+        "SELECT count(DISTINCT study_instance_uid) AS n FROM series_facts "
+        "WHERE %(days)s::integer IS NULL OR grown_at > now() - make_interval(days => %(days)s)",
+        {"days": tryout.days},
+    ).fetchone()
+    return int(row["n"]) if row else 0

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from extensions.routing import (
+from extensions.routing import (  # noqa: F401  once, before the fork
     acting,
     actions,
     delivering,
     facts_store,
     labels,
     ledger,
+    line,
     planning,
     progress,
+    replaying,
+    sender_dicomweb,
+    sender_dimse,
+    stuck,
     tryouts,
+    verifying,
 )
+from extensions.routing.crosswalk_sync import sync_crosswalk  # noqa: F401  a task of this host
 from gateway.actions import Action
 from gateway.context import TaskContext
 from gateway.events import StudyArriving, StudyDeleted, StudyStable
@@ -46,8 +53,13 @@ def study_deleted(event: StudyDeleted, context: TaskContext) -> None:
     with context.database.tenant_session(context.tenant_id) as session:
         facts_store.forget(session, event.study_instance_uid)
         labels.forget(session, event.study_instance_uid)
-        for delivery in ledger.deliveries_of_study(session, event.study_instance_uid):
+        tryouts.forget(session, event.study_instance_uid)
+        found = ledger.deliveries_of_study(session, event.study_instance_uid)
+        for place in sorted({each.destination_id for each in found if each.destination_id}):
+            line.lock(session, place)
+        for delivery in found:
             progress.fail_all(session, delivery.delivery_id, progress.STUDY_DELETED)
+            line.leave(session, delivery.delivery_id)
 
 
 @task
@@ -69,6 +81,24 @@ def try_rules(context: TaskContext, tryout_id: int) -> None:
 
 
 @task
+def look_for_stuck(context: TaskContext, run: int) -> None:
+    """Tell a tenant's admins of what is stuck, each minute."""
+    stuck.look(context, run)
+
+
+@task
 def deliver(context: TaskContext, delivery_id: int, destination_id: int | None) -> None:
     """Send what the destination has not acknowledged yet."""
     delivering.run(context, delivery_id, destination_id)
+
+
+@task
+def verify(context: TaskContext, delivery_id: int) -> None:
+    """Ask the destination whether it has what it has acknowledged."""
+    verifying.run(context, delivery_id)
+
+
+@task
+def replay(context: TaskContext, study_uid: str, destination_id: int, actor: str) -> None:
+    """Send a study to a destination again."""
+    replaying.run(context, study_uid, destination_id, actor)

@@ -30,50 +30,48 @@ class Event:
     type: Code | None = None
 
 
-_APPLICATION = Code("110100", "Application Activity")
-_LOG_USED = Code("110101", "Audit Log Used")
+ACTIVITY = Code("110100", "Application Activity")
+LOG_USED = Code("110101", "Audit Log Used")
 _ACCESSED = Code("110103", "DICOM Instances Accessed")
-_TRANSFERRED = Code("110104", "DICOM Instances Transferred")
+TRANSFERRED = Code("110104", "DICOM Instances Transferred")
 _DELETED = Code("110105", "DICOM Study Deleted")
-_QUERY = Code("110112", "Query")
+QUERY = Code("110112", "Query")
 _ALERT = Code("110113", "Security Alert")
+OF_STUDIES = frozenset({_ACCESSED, TRANSFERRED, _DELETED})
 _SIGN_IN = Code("110114", "User Authentication")
 _STOPPED = Code("110121", "Application Stop")
 _LOGIN = Code("110122", "Login")
 _LOGOUT = Code("110123", "Logout")
+_NODE = Code("110126", "Node Authentication")
 _SECURITY = Code("110129", "Security Configuration")
 _SOFTWARE = Code("110131", "Software Configuration")
-_RESTRICTED = Code("110127", "Use of Restricted Function")
+_RESTRICTED = Code("110132", "Use of Restricted Function")
+_OBJECT = Code("110135", "Object Security Attributes Changed")
 _USERS = Code("110137", "User Security Attributes Changed")
 
 _OF_ACTION: Mapping[str, Event] = {
-    "store-study": Event(_TRANSFERRED, "C"),
-    "deliver-study": Event(_TRANSFERRED, "R"),
-    "retrieve-study": Event(_TRANSFERRED, "C"),
-    "commit-storage": Event(_QUERY, "E"),
-    "report-commitment": Event(_QUERY, "E"),
-    "read-worklist": Event(_QUERY, "E"),
+    "store-study": Event(TRANSFERRED, "C"),
+    "deliver-study": Event(TRANSFERRED, "R"),
+    "retrieve-study": Event(TRANSFERRED, "C"),
+    "commit-storage": Event(QUERY, "E"),
+    "report-commitment": Event(QUERY, "E"),
+    "read-worklist": Event(QUERY, "E"),
     "delete-study": Event(_DELETED, "D"),
-    "read-audit": Event(_LOG_USED, "R"),
-    "export-audit": Event(_LOG_USED, "R"),
+    "read-audit": Event(LOG_USED, "R"),
+    "export-audit": Event(LOG_USED, "R"),
     "sign-in": Event(_SIGN_IN, "E", _LOGIN),
+    "sign-in-oidc": Event(_SIGN_IN, "E", _LOGIN),
     "sign-out": Event(_SIGN_IN, "E", _LOGOUT),
     "enter-tenant": Event(_ALERT, "E", _USERS),
     "raw-archive": Event(_ALERT, "E", _RESTRICTED),
+    "open-share": Event(_ACCESSED, "R"),
+    "share-study": Event(_ALERT, "E", _OBJECT),
+    "invite": Event(_ALERT, "E", _USERS),
     "reidentify": Event(_ALERT, "E", _RESTRICTED),
     "unknown-route": Event(_ALERT, "E", _RESTRICTED),
     "audit.tampered": Event(_ALERT, "E", _SECURITY),
     "audit.lost-reads": Event(_ALERT, "E", _SECURITY),
-    "node.unclean-stop": Event(_APPLICATION, "E", _STOPPED),
-}
-_VERBS: Mapping[str, ActionCode] = {
-    "create": "C",
-    "add": "C",
-    "change": "U",
-    "set": "U",
-    "revoke": "D",
-    "remove": "D",
-    "delete": "D",
+    "node.unclean-stop": Event(ACTIVITY, "E", _STOPPED),
 }
 _SUBJECTS: Mapping[str, Code] = {
     "key": _USERS,
@@ -81,33 +79,49 @@ _SUBJECTS: Mapping[str, Code] = {
     "member": _USERS,
     "role": _USERS,
     "password": _USERS,
+    "account": _USERS,
+    "invitation": _USERS,
+    "share": _OBJECT,
+    "sharing-address": _OBJECT,
     "tenant": _SECURITY,
     "certificate": _SECURITY,
     "tls-only": _SECURITY,
     "destination": _SOFTWARE,
     "rule": _SOFTWARE,
+    "rules": _SOFTWARE,
+    "extension": _SOFTWARE,
+    "page": _RESTRICTED,
     "source": _SOFTWARE,
 }
 
 
 def event_of(row: Row) -> Event:
-    """The event; what nobody foresaw is an activity of the application."""
-    action = str(row["action"])
+    """The event; what nobody foresaw is an activity of the application.
+
+    Those of studies name one (PS3.15 A.5.3.6 to 8): a refusal that cannot is a security alert.
+    """
+    event = _event_of(row, str(row["action"]))
+    if event.id in OF_STUDIES and row["verdict"] == "denied" and uid_of(row)[0] != "study":
+        return Event(_ALERT, "E", _NODE if row["resource"].startswith("called ") else _RESTRICTED)
+    return event
+
+
+def _event_of(row: Row, action: str) -> Event:
     if action == "read-study":
         return _read(row)
     if action in _OF_ACTION:
         return _OF_ACTION[action]
-    verb, _, subject = action.partition("-")
+    subject = action.partition("-")[2]
     if subject in _SUBJECTS:
-        return Event(_ALERT, _VERBS.get(verb, "E"), _SUBJECTS[subject])
-    return Event(_APPLICATION, "E")
+        return Event(_ALERT, "E", _SUBJECTS[subject])
+    return Event(ACTIVITY, "E")
 
 
 def _read(row: Row) -> Event:
     if row["detail"].startswith("C-MOVE"):
-        return Event(_TRANSFERRED, "R")
+        return Event(TRANSFERRED, "R")
     if row["resource"] == "search" or row["detail"].startswith(("search", "C-FIND")):
-        return Event(_QUERY, "E")
+        return Event(QUERY, "E")
     return Event(_ACCESSED, "R")
 
 

@@ -26,6 +26,9 @@ FORMATS: Mapping[str, Callable[[Row], str]] = {
     "fhir": lambda row: json.dumps(fhir.audit_event(row)),
     "dicom": dicom.message,
 }
+# The standards of these want the patient beside a study.
+WITH_PATIENTS = frozenset({"fhir", "dicom"})
+NAMES_PATIENTS = "with the patients of studies that are still here"  # for the audit of an export
 
 
 def lines(rows: Iterable[Row], form: str) -> Iterator[str]:

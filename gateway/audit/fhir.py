@@ -1,11 +1,23 @@
-"""A record as FHIR's AuditEvent (R4, 4.0.1); pure."""
+"""A record as FHIR's AuditEvent (R4, 4.0.1, by its mapping to DICOM's message); pure."""
 
 from __future__ import annotations
 
 import base64
 from typing import Any
 
-from gateway.audit.events import Code, Row, event_of, is_address, outcome_of, recorded, uid_of
+from gateway.audit.events import (
+    OF_STUDIES,
+    QUERY,
+    Code,
+    Event,
+    Row,
+    event_of,
+    is_address,
+    outcome_of,
+    recorded,
+    uid_of,
+)
+from gateway.audit.participants import Participant, participants
 
 _DCM = "http://dicom.nema.org/resources/ontology/DCM"
 _TERMINOLOGY = "http://terminology.hl7.org/CodeSystem"
@@ -21,7 +33,7 @@ def audit_event(row: Row) -> dict[str, Any]:
         "action": event.action,
         "recorded": recorded(row),
         "outcome": outcome_of(row),
-        "agent": [_agent(row)],
+        "agent": [_agent(participant) for participant in participants(row, event)],
         "source": {
             "observer": {"display": "Argonath"},
             "type": [
@@ -32,8 +44,10 @@ def audit_event(row: Row) -> dict[str, Any]:
                 }
             ],
         },
-        "entity": [_entity(row)],
+        "entity": [_entity(row, event)],
     }
+    if event.id in OF_STUDIES and row.get("patient_id"):
+        resource["entity"].append(_patient(row))
     if event.type:
         resource["subtype"] = [_coding(event.type)]
     if row["verdict"] != "allowed":
@@ -43,44 +57,56 @@ def audit_event(row: Row) -> dict[str, Any]:
     return resource
 
 
-def _agent(row: Row) -> dict[str, Any]:
+def _agent(who: Participant) -> dict[str, Any]:
     agent: dict[str, Any] = {
-        "who": {"identifier": {"value": row["actor"]}, "display": row["actor"]},
-        "requestor": True,
+        "who": {"identifier": {"value": who.name}, "display": who.name},
+        "requestor": who.is_requestor,
     }
-    if row["origin"]:
-        kind = "2" if is_address(row["origin"]) else "1"
-        agent["network"] = {"address": row["origin"], "type": kind}
+    if who.role:
+        agent["type"] = {"coding": [_coding(who.role)]}
+    if who.address:
+        kind = "2" if is_address(who.address) else "1"
+        agent["network"] = {"address": who.address, "type": kind}
     return agent
 
 
-def _entity(row: Row) -> dict[str, Any]:
+def _entity(row: Row, event: Event) -> dict[str, Any]:
     _level, uid = uid_of(row)
-    searched = row["resource"] == "search" and row["detail"]
-    role, meaning = (
-        ("3", "Report") if uid else ("24", "Query") if searched else ("13", "Security Resource")
-    )
-    entity: dict[str, Any] = {
-        "type": {
-            "system": f"{_TERMINOLOGY}/audit-entity-type",
-            "code": "2",
-            "display": "System Object",
-        },
-        "role": {"system": f"{_TERMINOLOGY}/object-role", "code": role, "display": meaning},
-        "detail": [
-            {"type": name, "valueString": row[name]}
-            for name in ("action", "detail", "correlation")
-            if row[name]
-        ],
-    }
+    is_query = event.id == QUERY
+    role = ("3", "Report") if uid or is_query else ("13", "Security Resource")
+    entity = _kind(("2", "System Object"), role)
+    entity["detail"] = [
+        {"type": name, "valueString": row[name]}
+        for name in ("action", "resource", "detail", "correlation")
+        if row[name]
+    ]
     if uid:
         entity["what"] = {"identifier": {"system": "urn:dicom:uid", "value": f"urn:oid:{uid}"}}
     # Either a name or a query, never both (constraint sev-1).
-    if searched:
-        entity["query"] = base64.b64encode(row["detail"].encode()).decode()
+    if is_query:
+        query = row["detail"] or row["action"]
+        entity["query"] = base64.b64encode(query.encode()).decode()
     else:
         entity["name"] = row["resource"]
     return entity
+
+
+def _patient(row: Row) -> dict[str, Any]:
+    entity = _kind(("1", "Person"), ("1", "Patient"))
+    entity["what"] = {"identifier": {"value": row["patient_id"]}}
+    if row["patient_name"]:
+        entity["name"] = row["patient_name"]
+    return entity
+
+
+def _kind(kind: tuple[str, str], role: tuple[str, str]) -> dict[str, Any]:
+    scheme = ("audit-entity-type", "object-role")
+    return {
+        element: {"system": f"{_TERMINOLOGY}/{name}", "code": code, "display": meaning}
+        for element, name, (code, meaning) in zip(
+            ("type", "role"), scheme, (kind, role), strict=True
+        )
+    }
 
 
 def _coding(code: Code) -> dict[str, str]:

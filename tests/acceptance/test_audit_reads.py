@@ -6,14 +6,19 @@ import json
 import os
 import subprocess
 import time
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
+from pydicom import dcmread
 
+from gateway.phantom import ct_phantom
+from gateway.studies import orthanc_id
 from tests.acceptance.conftest import RunningGateway
+from tests.acceptance.stow import stow
 from tests.acceptance.trail import last_record, records
 
 TITLE = "READS"
@@ -215,6 +220,63 @@ def test_the_owner_sees_that_a_system_admin_read_its_study(
     assert gateway.get(f"/dicom-web/studies/{study}/metadata", root).status_code == 200
     (row,) = new(gateway, after, actor="looker")
     assert row["tenant_id"] == "reads"
+
+
+def test_the_owner_sees_that_a_system_admin_took_its_study_from_the_raw_archive(
+    gateway: RunningGateway, key: str, study: str
+) -> None:
+    root = gateway.argonath("api-key", "create", "--role", "system-admin", "--label", "taker")
+    found = gateway.get(f"/dicom-web/studies/{study}/instances", key).json()[0]
+    uids = [found[tag]["Value"][0] for tag in ("00100020", "0020000D", "0020000E", "00080018")]
+    number = orthanc_id(*uids)
+    after = last_record(gateway)
+    assert gateway.get(f"/orthanc/instances/{number}/file", root).status_code == 200
+
+    def told() -> list[dict[str, Any]]:
+        return [row for row in records(gateway, after=after) if row["action"] == "raw-archive"]
+
+    gateway.wait_until(told, 5)
+    (row,) = told()
+    assert (row["tenant_id"], row["resource"]) == ("reads", f"study {study}")
+    assert row["detail"] == f"Orthanc's REST: GET /instances/{number}/file"
+
+
+def test_everybody_who_stores_into_a_study_is_recorded_once(
+    gateway: RunningGateway, key: str
+) -> None:
+    other = gateway.argonath("api-key", "create", "--tenant", "reads", "--label", "second")
+    files = ct_phantom(4, seed=f"{time.time()}", patient_id="SENDERS")
+    uid = dcmread(BytesIO(files[0]), stop_before_pixels=True).StudyInstanceUID
+    for file, shown in zip(files, (key, key, other, key), strict=True):
+        assert stow(gateway, file, key=shown).status_code == 200
+    stored = [
+        (row["actor"], row["verdict"], row["origin"])
+        for row in records(gateway, after=0)
+        if (row["action"], row["resource"]) == ("store-study", f"study {uid}")
+    ]
+    assert stored == [(name, "allowed", "127.0.0.1") for name in ("reader", "second")]
+
+
+def test_who_adds_to_a_study_that_was_complete_is_recorded_again(
+    gateway: RunningGateway, key: str
+) -> None:
+    files = ct_phantom(2, seed=f"{time.time()}", patient_id="LATER")
+    uid = dcmread(BytesIO(files[0]), stop_before_pixels=True).StudyInstanceUID
+
+    def is_stable() -> bool:
+        with psycopg.connect(
+            f"host={gateway.data}/run/postgresql user=argonath dbname=argonath"
+        ) as owner:
+            row = owner.execute("SELECT state FROM study WHERE study_instance_uid = %s", [uid])
+            return row.fetchone() == ("stable",)
+
+    for file in files:
+        assert stow(gateway, file, key=key).status_code == 200
+        gateway.wait_until(is_stable, 60)
+    deeds = [
+        row["action"] for row in records(gateway, after=0) if row["resource"] == f"study {uid}"
+    ]
+    assert deeds.count("store-study") == 2
 
 
 def test_the_trail_verifies_with_its_anchor_and_exports(gateway: RunningGateway, key: str) -> None:

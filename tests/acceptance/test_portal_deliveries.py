@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,10 +125,25 @@ def test_a_study_that_is_refused_says_with_which_status_and_release_tries_again(
     browser.get(f"{url}/studies/{study}")
     assert "2 refused: 0x0124" in text_of(browser, "#deliveries")
     assert "to South: 0 of 2" in text_of(browser, "section[aria-labelledby=audit]")
-    click(browser, "#deliveries tr:has(.bad) button")
+    click(browser, "#deliveries .delivery:has(.bad) button")
     click_link(browser, "South")
     # Attempts of each instance: it was sent, and refused, once more.
-    wait_for(browser, lambda b: "2" in text_of(b, "section[aria-labelledby=instances] td.number"))
+    attempts = "section[aria-labelledby=instances] td.number"
+    wait_for(browser, lambda b: "2" in text_of(b, attempts))
+
+    browser.get(url + "/routing/deliveries?state=failed")
+    fill(browser, why="no such thing")
+    click(browser, "form[role=search] button.primary")
+    wait_for_text(browser, "No delivery is like that")
+    fill(browser, why="0x0124")
+    click(browser, "form[role=search] button.primary")
+    wait_for_text(browser, "2 refused: 0x0124")
+    picture(browser, "deliveries-failed")
+    browser.find_element(By.ID, "release-all").click()
+    browser.switch_to.alert.accept()
+    wait_for_text(browser, "1 deliveries are tried again.")
+    click_link(browser, "South")
+    wait_for(browser, lambda b: "3" in text_of(b, attempts))
 
 
 def test_a_live_update_leaves_the_focus_where_it_was(
@@ -138,3 +154,37 @@ def test_a_live_update_leaves_the_focus_where_it_was(
     browser.execute_script("live.stale = true; document.getElementById('state-failed').focus()")
     wait_for(browser, lambda b: b.execute_script("return !live.stale"))
     assert browser.switch_to.active_element.get_attribute("id") == "state-failed"
+
+
+def test_a_folder_is_set_up_and_a_study_sent_to_it_again_from_its_page(
+    slow_gateway: RunningGateway, browser: Chrome, tmp_path: Path
+) -> None:
+    gateway, url = slow_gateway, slow_gateway.url
+    enter(browser, gateway)
+    browser.get(url + "/routing/destinations/new")
+    click(browser, "input[value=folder]")
+    assert not browser.find_element(By.ID, "host").is_displayed()
+    fill(browser, name="Disk", folder="out")
+    picture(browser, "destination-folder")
+    click(browser, "button[value=test]")
+    wait_for_text(browser, "Written and removed")
+    browser.get(url + "/routing/destinations")
+    picture(browser, "destinations")
+    study = gateway.send_phantom(tmp_path, "Again^Anna")
+    page = f"{url}/studies/{study}"
+    wait_for(browser, lambda b: b.get(page) or b.find_elements(By.ID, "replay"))
+    Select(browser.find_element(By.ID, "replay-to")).select_by_visible_text("Disk")
+    browser.find_element(By.ID, "replay").click()
+    browser.switch_to.alert.accept()
+    wait_for_text(browser, "The study is sent again.")
+    wait_for(browser, lambda b: "delivered" in text_of(b, "#deliveries"), 60)
+    picture(browser, "study-sent-again")
+    files = list((gateway.data / "export" / "north" / "out").rglob("*.dcm"))
+    assert len(files) == 2
+
+
+def picture(browser: Chrome, name: str) -> None:
+    """Keep a picture where ARGONATH_SCREENSHOTS names a folder."""
+    if folder := os.environ.get("ARGONATH_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        browser.save_screenshot(str(Path(folder) / f"{name}.png"))

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -17,9 +18,11 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from extensions.routing import crosswalk_tables
+from extensions.routing.crosswalk_tables import By as Author
 from extensions.routing.destinations import create_destination
 from gateway import identity, tenancy
-from gateway.db import Database
+from gateway.db import Database, Session
 from gateway.identity import Role
 from tests.acceptance import hospital
 from tests.acceptance.browsing import click, enter, fill, sign_in, wait_for, wait_for_text
@@ -45,6 +48,53 @@ RULES = (
     ),
     ("MR heads for research", "Research", [("StudyDescription", "matches pattern", "Head*")]),
 )
+NIGHT: dict[str, Any] = {
+    "when": {
+        "all": [
+            {"field": "Modality", "operator": "equals", "value": "CT"},
+            {
+                "any": [
+                    {"field": "StudyDescription", "operator": "contains", "value": "trauma"},
+                    {"field": "SeriesDescription", "operator": "contains", "value": "lung"},
+                ]
+            },
+        ]
+    },
+    "actions": [
+        {"label": {"add": ["emergency"]}},
+        {
+            "morph": {
+                "changes": [
+                    {"do": "prefix", "tag": "AccessionNumber", "text": "N-"},
+                    {"do": "set", "tag": "InstitutionName", "value": "Riverside Hospital"},
+                ]
+            }
+        },
+        {"forward": {"to": "Main archive"}},
+        {"hold": {"reason": "Call the night shift before this goes out."}},
+        {"forward": {"to": "Teleradiology"}},
+    ],
+    "priority": "urgent",
+}
+ON_DEMAND = {"trigger": "on demand", "actions": [{"forward": {"to": "Teleradiology"}}]}
+DRAFT = """\
+rules:
+- name: Heads for research, without names
+  when:
+    all:
+    - {field: Modality, operator: one of, value: [CT, MR]}
+    - {field: StudyDescription, operator: contains, value: head}
+  actions:
+  - morph:
+      changes:
+      - {do: set, tag: PatientName, value: "Head^Anonymous"}
+      - {do: suffix, tag: StudyDescription, text: " (research)"}
+  - forward: {to: Research}
+"""
+NUMBERS = {
+    f"A10{number}": {"accession": f"RS-2026-{number:05}", "ward": ward}
+    for number, ward in ((1206, "ER"), (1577, "N2"), (1622, "ICU"), (1745, "N2"), (1836, "ER"))
+}
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +162,22 @@ def add_routing(database: Database, gateway: RunningGateway, receiver_port: int)
             )
         for name, destination, conditions in RULES:
             add_rule(session, name, destination, *conditions)
+        add_rule(session, "Trauma at night", "", **NIGHT)
+        add_rule(session, "Second opinion", "", **ON_DEMAND)
+        add_tables(session)
+
+
+def add_tables(session: Session) -> None:
+    by = Author(ADMIN)
+    fetched = {"url": "http://127.0.0.1:9/accessions.csv", "key_column": "old"}
+    asked = {"url": "https://ris.riverside.example/patients"}
+    for name, kind, settings in (
+        ("accessions", "table", {}),
+        ("departments", "csv", fetched),
+        ("patients", "lookup", asked),
+    ):
+        crosswalk_tables.create_table(session, name=name, kind=kind, settings=settings, by=by)
+    crosswalk_tables.import_rows(session, "accessions", NUMBERS, by=by)
 
 
 def is_settled(database: Database) -> bool:
@@ -174,6 +240,14 @@ TENANT_PAGES = {
     "destination-new": "/routing/destinations/new",
     "rules": "/routing/rules",
     "rule-new": "/routing/rules/new",
+    "rules-text": "/routing/rules/text",
+    "rule-text": "/routing/rules/text/named/Trauma%20at%20night",
+    "attention": "/routing/rules/attention",
+    "history": "/routing/rules/history",
+    "version": "/routing/rules/history/4",
+    "crosswalks": "/routing/rules/crosswalks",
+    "crosswalk": "/routing/rules/crosswalks/accessions",
+    "crosswalk-new": "/routing/rules/crosswalks/new",
     "people": "/people",
     "shared": "/shared",
     "keys": "/keys",
@@ -226,6 +300,8 @@ def test_one_study(filled: RunningGateway, window: Chrome) -> None:
     as_admin(window, filled)
     open_study(window, filled, "Lindqvist")
     check(window, "study")
+    window.execute_script("document.querySelector('.flow').scrollIntoView({block: 'center'})")
+    check(window, "study-flow")
     open_study(window, filled, "Müller")
     window.execute_script("scrollTo(0, document.body.scrollHeight)")
     check(window, "study-trouble")
@@ -266,6 +342,47 @@ def test_a_rule_that_is_wrong(filled: RunningGateway, window: Chrome) -> None:
     check(window, "rule-error", expect_errors=True)
 
 
+def test_a_draft_that_is_wrong_and_then_tried(
+    filled: RunningGateway, window: Chrome, tmp_path: Path
+) -> None:
+    as_admin(window, filled)
+    write_rule(window, filled, DRAFT.replace("StudyDescription, op", "StudyDescripton, op"))
+    wait_for_text(window, "did you mean StudyDescription?")
+    check(window, "rule-text-error")
+    write_rule(window, filled, DRAFT)
+    wait_for_text(window, "No mistake")
+    click(window, "button[formaction='/routing/rules/tryouts']")
+    wait_for_text(window, "would be treated differently", 60)
+    check(window, "tryout")
+    window.execute_script(
+        "document.querySelector('[aria-label=\"Changed tags\"]').scrollIntoView()"
+    )
+    check(window, "tryout-tags")
+    write_rule(window, filled, DRAFT)
+    click(window, "button[value=compare]")
+    wait_for_text(window, "Save as version")
+    check(window, "rules-compare")
+
+
+def write_rule(browser: Chrome, gateway: RunningGateway, text: str) -> None:
+    browser.get(gateway.url + "/routing/rules/text/new")
+    browser.execute_script(
+        "const text = document.querySelector('#text'); text.value = arguments[0];"
+        "text.dispatchEvent(new Event('input', {bubbles: true}))",
+        text,
+    )
+
+
+def test_one_file_is_tried(filled: RunningGateway, window: Chrome, tmp_path: Path) -> None:
+    as_admin(window, filled)
+    window.get(filled.url + "/routing/rules/try-file")
+    file = hospital.write(hospital.EXAMS[-1], tmp_path)[0]
+    window.find_element(By.ID, "dicom").send_keys(str(file))
+    click(window, "form.body button.primary")
+    wait_for_text(window, "would fire")
+    check(window, "try-file")
+
+
 def test_a_new_key(filled: RunningGateway, window: Chrome) -> None:
     as_admin(window, filled)
     window.get(filled.url + "/keys")
@@ -296,18 +413,21 @@ def test_in_the_dark(filled: RunningGateway, window: Chrome) -> None:
     dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
     window.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
     as_admin(window, filled)
-    for name in ("studies", "deliveries", "keys"):
+    for name in ("studies", "deliveries", "keys", "rules", "rule-text", "crosswalk"):
         window.get(filled.url + TENANT_PAGES[name])
         check(window, f"{name}-dark")
     open_study(window, filled, "Lindqvist")
     check(window, "study-dark")
+    window.execute_script("document.querySelector('.flow').scrollIntoView({block: 'center'})")
+    check(window, "study-flow-dark")
 
 
 def test_whatever_the_keyboard_reaches_shows_that_it_has_the_focus(
     filled: RunningGateway, window: Chrome
 ) -> None:
     enter(window, filled, TENANT)
-    for path in ("/studies", "/routing/destinations", "/routing/rules/new", "/people"):
+    paths = ("/studies", "/routing/destinations", "/routing/rules/new", "/people")
+    for path in (*paths, "/routing/rules/text", "/routing/rules/crosswalks/accessions"):
         window.get(filled.url + path)
         places = list(reached_by_keyboard(window))
         assert len(places) > 10

@@ -6,7 +6,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from tests.bench import archive, speed, tenants
+from tests.bench import archive, routing, speed, tenants
 
 
 def main() -> None:
@@ -26,6 +26,12 @@ def main() -> None:
     kind = kinds.add_parser("archive", help="a large archive after a small one, beside stock")
     kind.add_argument("--studies", type=int, nargs=2, default=[2000, 50_000])
     kind.set_defaults(run=archive.run)
+    kind = kinds.add_parser("routing", help="rules, and forwarding beside storescu")
+    kind.add_argument("--rules", type=int, default=1000)
+    kind.add_argument("--studies", type=int, default=100, help="at 50 a minute")
+    kind.add_argument("--instances", type=int, default=300)
+    kind.add_argument("--rounds", type=int, default=3, help="of forwarding")
+    kind.set_defaults(run=routing.run)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/data") as folder:
         options.run(options, Path(folder))

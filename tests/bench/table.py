@@ -24,3 +24,9 @@ def milliseconds(title: str, small: float, large: float, wanted: str) -> None:
         f"{title:<52}{small * 1e3:>16.2f}{large * 1e3:>16.2f}{large / small:>8.2f}  {wanted}",
         flush=True,
     )
+
+
+def percentiles(title: str, figures: Sequence[float], wanted: str) -> None:
+    """The median and the 95th percentile."""
+    median, high = statistics.median(figures), statistics.quantiles(figures, n=20)[-1]
+    print(f"{title:<52}{median:>16.1f}{high:>16.1f}{'':>8}  {wanted}", flush=True)

@@ -52,7 +52,10 @@ OPEN_TO_MEMBERS = frozenset(
     {
         "GET /anonymize/projects",
         "GET /", "GET /enter", "POST /enter", "POST /oidc/link", "GET /routing/deliveries",
-        "GET /routing/deliveries/{number}", "GET /routing/destinations", "GET /routing/rules",
+        "GET /routing/deliveries.csv", "GET /routing/deliveries/{number}",
+        "GET /routing/destinations", "GET /routing/rules",
+        "GET /routing/rules.yaml", "GET /routing/rules/attention", "GET /routing/rules/history",
+        "GET /routing/rules/history/{version}",
         "GET /polling/sources", "GET /shared", "GET /studies", "GET /studies/{uid}",
         "GET /viewer/", "GET /viewer/{route}", "GET /viewer/static/{filename}",
     }
@@ -65,7 +68,7 @@ _ADMINS = _SYSTEM | {Role.ADMIN, Role.OWNER}
 # What of a tenant's own these places name; the rest of the places name nothing that is owned.
 OWNED = frozenset(
     {"study", "series", "instance", "patient", "accession", "uid", "number", "credential_id"}
-    | {"person_id", "invitation_id", "id"}
+    | {"person_id", "invitation_id", "id", "run_id", "tryout_id", "table_name"}
 )
 # Kinds whose resources have no owner among the tenants.
 _UNOWNED = frozenset({Kind.TENANT, Kind.ARCHIVE, Kind.NOTHING})

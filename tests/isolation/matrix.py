@@ -152,6 +152,8 @@ def filled(world: World, route: Route, whose: Whose) -> tuple[str, tuple[str, ..
         "tenant_id": numbers["tenant"], "person_id": numbers["person_id"],
         "credential_id": numbers["credential_id"], "invitation_id": numbers["invitation_id"],
         "number": numbers.get(section, "0"), "rule_name": numbers["rules"],
+        "run_id": numbers["runs"], "tryout_id": numbers["tryouts"],
+        "table_name": numbers["crosswalks"],
         "id": study.orthanc.get(level, "absent"),
     }  # fmt: skip
     if route.path.startswith("/orthanc/studies/{study}"):
@@ -160,6 +162,7 @@ def filled(world: World, route: Route, whose: Whose) -> tuple[str, tuple[str, ..
         "frame": "0" if "orthanc" in parts else "1", "rest": "7FE00010", "index": "0",
         "label": "tenant-north", "key": "archive", "path": "PatientName",
         "name": "routing", "filename": "argonath.css", "route": "x",
+        "version": "1",
     }  # fmt: skip
     names = set(route.places)
     if "attachments" in parts or "metadata" in parts:

@@ -373,6 +373,24 @@ def test_a_rule_cannot_send_to_another_tenants_destination(world: World) -> None
         assert row.fetchone() == (0,)
 
 
+@pytest.mark.parametrize("form", ["fhir", "dicom"])
+@pytest.mark.parametrize("caller", ["admin", "owner", "system admin in south"])
+def test_no_export_of_the_audit_names_anothers_patient(
+    world: World, caller: str, form: str
+) -> None:
+    """What south was refused stands in south's audit, where an export looks for its patient."""
+    victim, key = world.studies["other"], pairs(world.caller("member").key)
+    assert raw(world, "GET", f"/dicom-web/studies/{victim.study}/metadata", key)[0] == 404
+    headers = pairs(world.caller(caller).session)
+    status, text = raw(
+        world, "GET", f"/audit/export?format={form}&resource={victim.study}", headers
+    )
+    assert status == 200
+    assert victim.study in text
+    asked = " ".join(victim.identifiers[:3])
+    assert secrets_in(world, text, asked=asked) == []
+
+
 UNKNOWN_AT_THE_NODE = 'argonath_unknown_route_total{part="node"}'
 
 

@@ -132,7 +132,7 @@ class World:
                 state[f"rows of {table}"] = str(row)
         for path in ("/modalities", "/peers", "/dicom-web/servers", "/tools/log-level"):
             state[f"orthanc {path}"] = self.orthanc(path).text
-        for whose in ("own", "other", "shared"):
+        for whose in ("own", "other", "shared", "lent"):
             study = self.studies[whose]
             for level, number in study.orthanc.items():
                 found = self.orthanc(f"/{level}/{number}?full").json()
@@ -328,6 +328,10 @@ def _fill(world: World) -> None:
         "north-vault",
         "north-rule",
         "north-source",
+        "north-webhook",
+        "north-cause",
+        "north-deed",
+        "north-table",
         "NORTHVAULT",
         "NORTHCT9",
         "north spare key",
@@ -364,7 +368,7 @@ def _rows_of(
     ]
     session.execute(
         "INSERT INTO rulebook (tenant_id, version, rules, author) VALUES (%s, 1, %s, 'test')",
-        [tenant, Jsonb([{"name": rule, "enabled": False, "actions": [forward]}])],
+        [tenant, Jsonb(forward)],
     )
     delivery = one(
         "INSERT INTO delivery (tenant_id, study_instance_uid, destination_id, destination_name, "
@@ -411,7 +415,31 @@ def _rows_of(
         "VALUES (%s, %s, 'dicomweb', %s, false) RETURNING source_id",
         tenant, f"{tenant}-source", f'{{"url": "http://{host}/dicom-web"}}',
     )  # fmt: skip
+    run = one(
+        "INSERT INTO rule_run (tenant_id, study_instance_uid, rule_name, rulebook_version, reason, "
+        "steps, priority, state, cause, instances) VALUES (%s, %s, %s, 1, '[]', "
+        "'[{\"hold\": {\"reason\": \"\"}}]', 'normal', 'held', %s, 1) RETURNING run_id",
+        tenant, study.study, rule, f"{tenant}-cause",
+    )  # fmt: skip
+    tryout = one(
+        "INSERT INTO tryout (tenant_id, rules, most_studies, author, state, report) "
+        "VALUES (%s, '[]', 1, 'test', 'done', %s) RETURNING tryout_id",
+        tenant, Jsonb({"by_deed": {f"{tenant}-deed": 1}, "live_by_deed": {}, "by_rule": {}}),
+    )  # fmt: skip
+    table = one(
+        "INSERT INTO crosswalk (tenant_id, name, kind) VALUES (%s, %s, 'table') RETURNING name",
+        tenant, f"{tenant}-table",
+    )  # fmt: skip
+    webhook = one(
+        "INSERT INTO webhook (tenant_id, name, url, secret) "
+        "VALUES (%s, %s, %s, 'sealed:') RETURNING webhook_id",
+        tenant, f"{tenant}-webhook", f"http://{host}/told",
+    )  # fmt: skip
     return {
+        "runs": run,
+        "tryouts": tryout,
+        "crosswalks": table,
+        "webhooks": webhook,
         "sources": source,
         "projects": project,
         "links": link,

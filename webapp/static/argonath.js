@@ -53,6 +53,28 @@ for (const failure of ["htmx:responseError", "htmx:sendError"]) {
   });
 }
 
+// A live part is not replaced while nobody looks, or while somebody types in it.
 document.addEventListener("htmx:beforeRequest", (event) => {
-  if (document.hidden && event.target.matches("[data-live]")) event.preventDefault();
+  if (!event.target.matches("[data-live]")) return;
+  const typing = document.activeElement.matches("input") && event.target.contains(document.activeElement);
+  const asked = event.detail.requestConfig?.triggeringEvent?.type === "released";
+  if (document.hidden || (typing && !asked)) event.preventDefault();
+});
+
+// Beside a text: go to a line of it, insert an example into it.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-line], [data-insert]");
+  if (!button) return;
+  const text = document.querySelector(button.dataset.in);
+  text.focus();
+  if (button.dataset.insert) {
+    const start = text.value.lastIndexOf("\n", text.selectionStart - 1) + 1;
+    text.setRangeText(document.querySelector(button.dataset.insert).textContent, start, start, "end");
+    text.dispatchEvent(new Event("input", { bubbles: true }));
+    return;
+  }
+  const lines = text.value.split("\n");
+  const before = lines.slice(0, button.dataset.line - 1).join("\n").length + (button.dataset.line > 1);
+  text.setSelectionRange(before, before + lines[button.dataset.line - 1].length);
+  text.scrollTop = (text.scrollHeight / lines.length) * Math.max(0, button.dataset.line - 5);
 });

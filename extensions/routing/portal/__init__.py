@@ -6,9 +6,30 @@ from collections.abc import Sequence
 
 from flask import Blueprint, render_template
 
-from extensions.routing import actions, ledger, overview
-from extensions.routing.portal import deliveries, destinations, rules  # noqa: F401  their pages
-from extensions.routing.portal.common import TONES, may_change, pages
+from extensions.routing import actions, flow, labels, ledger, overview, rulebook, runs
+from extensions.routing import destinations as places
+from extensions.routing.portal import (  # noqa: F401  their pages
+    attention,
+    crosswalks,
+    deliveries,
+    destinations,
+    history,
+    notifications,
+    rule_files,
+    rule_text,
+    rules,
+    tryout,
+)
+from extensions.routing.portal.common import (
+    RUN_TONES,
+    STAGE_TONES,
+    TONES,
+    may_change,
+    pages,
+    portal,
+)
+from extensions.routing.rule import Trigger
+from gateway import studies
 from gateway.actions import Action
 from gateway.db import Session
 from gateway.hookspecs import hookimpl
@@ -38,16 +59,26 @@ def study_badges(session: Session, study_uids: Sequence[str]) -> dict[str, list[
 
 @hookimpl
 def study_section(session: Session, study_uid: str) -> StudySection:
-    """The study's deliveries with their progress."""
+    """The study's way through the rules, and its deliveries with their progress."""
     found = ledger.deliveries_of_study(session, study_uid)
+    caught = runs.runs_of_study(session, study_uid)
+    branches, others = flow.branches_of(caught, found, portal().actions.transforms)
+    live = rulebook.live(session).rules
     html = render_template(
         "routing/study_section.html",
-        deliveries=found,
+        study=studies.find(session, study_uid),
+        labels=labels.of_study(session, study_uid),
+        branches=branches,
+        others=others,
+        on_demand=[rule for rule in live if rule.enabled and rule.trigger is Trigger.ON_DEMAND],
+        run_tones=RUN_TONES,
+        stage_tones=STAGE_TONES,
         refusals=overview.refusals_of(session, [delivery.delivery_id for delivery in found]),
+        places=places.list_destinations(session),
         tones=TONES,
         may_change=may_change(),
     )
-    return StudySection("Deliveries", html)
+    return StudySection("Rules and deliveries", html)
 
 
 @hookimpl
@@ -56,10 +87,13 @@ def overview_figures(session: Session) -> list[Figure]:
     counts = overview.count_states(session)
     waiting, sending, failed = (counts.get(state, 0) for state in ("waiting", "sending", "failed"))
     url = "/routing/deliveries?state="
+    decide = "/routing/rules/attention"
+    asked = runs.count_needing_attention(session)
     return [
         Figure("deliveries waiting", waiting, "plain", url + "waiting"),
         Figure("deliveries sending", sending, "busy" if sending else "plain", url + "sending"),
         Figure("deliveries failed", failed, "bad" if failed else "plain", url + "failed"),
+        Figure("need a decision", asked, "bad" if asked else "plain", decide),
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import ClassVar, TypedDict, cast
 
-from flask import Blueprint, current_app
+from flask import Blueprint, current_app, request
 
 from gateway import audit
 from gateway.access import Action
@@ -20,6 +20,24 @@ TONES: Mapping[str, Tone] = {
     "sending": "busy",
     "held": "bad",
     "delivered": "good",
+    "verified": "good",
+    "failed": "bad",
+}
+
+
+RUN_TONES: Mapping[str, Tone] = {
+    "running": "busy",
+    "held": "bad",
+    "done": "good",
+    "failed": "bad",
+    "discarded": "plain",
+}
+
+
+STAGE_TONES: Mapping[str, Tone] = {
+    "done": "good",
+    "under way": "busy",
+    "held": "bad",
     "failed": "bad",
 }
 
@@ -31,10 +49,26 @@ class RoutingPages(Blueprint):
         ("Deliveries", "show_deliveries"),
         ("Rules", "show_rules"),
         ("Destinations", "show_destinations"),
+        ("Notifications", "show_notifications"),
     )
 
 
 pages = RoutingPages("routing", "extensions.routing", template_folder="templates")
+
+# What is larger than an ordinary form: lists of rules, tables, a DICOM file. nginx takes 50 MB.
+MOST_BYTES: Mapping[str, int] = {
+    "routing.try_file": 50_000_000,
+    "routing.change_crosswalk": 50_000_000,
+}
+MOST_TEXT = 4_000_000
+
+
+@pages.url_value_preprocessor
+def take_larger_forms(endpoint: str | None, _values: dict[str, object] | None) -> None:
+    """Before anything reads the form."""
+    if request.method in {"POST", "PUT"}:
+        request.max_content_length = MOST_BYTES.get(endpoint or "", MOST_TEXT)
+        request.max_form_memory_size = MOST_TEXT
 
 
 def portal() -> PortalContext:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from flask import flash, redirect, render_template, request
 from flask import session as cookie
 from flask.typing import ResponseReturnValue
 
 from extensions.routing import connection, destinations, forms
+from extensions.routing.destination_settings import SECRET_FIELDS
+from extensions.routing.limits import Limits
+from extensions.routing.name_pattern import STANDARD
 from extensions.routing.portal.common import (
     encryption_key,
     may_change,
     pages,
+    portal,
     record_failure,
     tenant_session,
     who,
@@ -22,6 +27,12 @@ from gateway.errors import Conflict, GatewayError, InvalidInput
 from gateway.needs import Needs
 
 TEST_NEXT = "test-destination"
+KINDS: Mapping[str, str] = {
+    "dimse": "DICOM: C-STORE to an AE title",
+    "dicomweb": "DICOMweb: STOW-RS to an address",
+    "folder": "Files in a folder of the gateway",
+    "s3": "Objects in an S3 bucket",
+}
 
 
 @pages.get("/destinations")
@@ -30,7 +41,9 @@ def show_destinations() -> str:
     """Where studies can go."""
     with tenant_session() as session:
         found = destinations.list_destinations(session)
-    return render_template("routing/destinations.html", found=found, may_change=may_change())
+    return render_template(
+        "routing/destinations.html", found=found, kinds=KINDS, may_change=may_change()
+    )
 
 
 @pages.get("/destinations/new", defaults={"number": 0})
@@ -44,16 +57,25 @@ def show_destination(
     """The form of a destination, new or known."""
     with tenant_session() as session:
         known = destinations.get_destination(session, number) if number else None
-    values: dict[str, object] = {"kind": "dimse", "port": 104, "calling_aet": "ARGONATH"}
+    values: dict[str, object] = {
+        "kind": "dimse",
+        "port": 104,
+        "calling_aet": "ARGONATH",
+        "region": "us-east-1",
+        "pattern": STANDARD,
+        **Limits().model_dump(),
+    }
     if known:
-        values = {"kind": known.kind, "name": known.name, "enabled": known.enabled}
-        values |= known.settings.model_dump(exclude={"token", "password"})
+        values |= {"kind": known.kind, "name": known.name, "enabled": known.enabled}
+        values |= known.settings.model_dump(exclude=set(SECRET_FIELDS))
+        values |= known.limits.model_dump()
     if error and "name" in request.form:
         values = dict(request.form)
     page = render_template(
         "routing/destination.html",
         known=known,
         values=values,
+        kinds=KINDS,
         error=error,
         checks=checks,
         test_now=known is not None and cookie.pop(TEST_NEXT, 0) == number,
@@ -70,16 +92,19 @@ def save_destination(number: int) -> ResponseReturnValue:
     try:
         with tenant_session() as session:
             kind = form.get("kind", "")
-            given = {"name": form.get("name", ""), "kind": kind, "encryption_key": encryption_key()}
-            settings, enabled = forms.settings_of(form, kind), form.get("enabled") == "yes"
+            given: dict[str, Any] = {
+                "name": form.get("name", ""),
+                "kind": kind,
+                "settings": forms.settings_of(form, kind),
+                "limits": forms.limits_of(form),
+                "enabled": form.get("enabled") == "yes",
+                "encryption_key": encryption_key(),
+                **who(),
+            }
             if number:
-                saved = destinations.update_destination(
-                    session, number, **given, settings=settings, enabled=enabled, **who()
-                )
+                saved = destinations.update_destination(session, number, **given)
             else:
-                saved = destinations.create_destination(
-                    session, **given, settings=settings, enabled=enabled, **who()
-                )
+                saved = destinations.create_destination(session, **given)
     except (InvalidInput, Conflict) as error:
         action = "change-destination" if number else "create-destination"
         record_failure(action, f"destination {form.get('name', '')}", error.code)
@@ -98,12 +123,22 @@ def test_destination(number: int) -> ResponseReturnValue:
     with tenant_session() as session:
         destination = destinations.get_destination(session, number)
     opened = destinations.open_settings(destination, encryption_key())
-    checks = connection.test_connection(opened)
+    checks = connection.test_connection(opened, portal().settings.export_folder(portal().tenant()))
     if failed := next((check for check in checks if not check.passed), None):
         record_failure("test-destination", f"destination {destination.name}", failed.name)
     if "HX-Request" in request.headers:
         return render_template("routing/checks.html", checks=checks)
     return show_destination(number, checks=checks)
+
+
+@pages.post("/destinations/<int:number>/enabled")
+@Needs(Action.CHANGE_ROUTING)
+def pause_destination(number: int) -> ResponseReturnValue:
+    """Pause it, or go on with what waits."""
+    with tenant_session() as session:
+        enabled = request.form.get("enabled") == "yes"
+        destinations.set_enabled(session, number, enabled=enabled, **who())
+    return redirect("/routing/destinations", 303)
 
 
 @pages.post("/destinations/<int:number>/delete")

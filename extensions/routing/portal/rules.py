@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from urllib.parse import quote
 
 from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
@@ -19,10 +20,12 @@ from extensions.routing.portal.common import (
     tenant_session,
     who,
 )
+from extensions.routing.portal.rule_text import editor
 from extensions.routing.rule import RuleDocument, Trigger, parse_rule
 from extensions.routing.rule_form import Row, RuleForm
+from extensions.routing.rules_yaml import dump_rules
 from gateway.access import Action
-from gateway.errors import Conflict, GatewayError, InvalidInput, NotFound
+from gateway.errors import Conflict, GatewayError, InvalidInput
 from gateway.needs import Needs
 
 FIELDS = (
@@ -65,7 +68,9 @@ def show_rule(
     with tenant_session() as session:
         book = rulebook.live(session)
         known = destinations.list_destinations(session)
-    rule = _named(book, rule_name) if rule_name else None
+    rule = editing.named(book.rules, rule_name) if rule_name else None
+    if rule and not typed and rule_form.form_of(rule) is None:
+        return redirect(f"/routing/rules/text/named/{quote(rule_name, safe='')}", 303)
     form = typed or (rule_form.form_of(rule) if rule else RuleForm())
     page = render_template(
         "routing/rule.html",
@@ -92,6 +97,8 @@ def save_rule(rule_name: str) -> ResponseReturnValue:
     try:
         form = rule_form.read_form(request.form, lists)
         rule = parse_rule(rule_form.document_of(form), portal().actions)
+        if request.form.get("then") == "text":
+            return as_text(rule_name, rule)
         note = f"{'Changed' if rule_name else 'Added'} {rule.name}"
         _change(lambda rules: editing.put(rules, rule_name, rule), note)
     except (InvalidInput, Conflict) as error:
@@ -137,15 +144,14 @@ def delete_rule(rule_name: str) -> Response:
     return redirect("/routing/rules", 303)
 
 
+def as_text(rule_name: str, rule: RuleDocument) -> ResponseReturnValue:
+    """The text of what the form says, to go on with."""
+    with tenant_session() as session:
+        return editor(dump_rules([rule]), rule_name, rulebook.live(session))
+
+
 def _change(edit: Callable[[Sequence[RuleDocument]], tuple[RuleDocument, ...]], note: str) -> None:
     with tenant_session() as session:
         book = rulebook.live(session)
         based_on = request.form.get("based_on", type=int, default=book.version)
         rulebook.save(session, edit(book.rules), based_on=based_on, note=note, **who())
-
-
-def _named(book: rulebook.Rulebook, name: str) -> RuleDocument:
-    for rule in book.rules:
-        if rule.name == name:
-            return rule
-    raise NotFound(f"Rule {name!r}.")

@@ -10,6 +10,7 @@ from gateway.db import Database
 from gateway.errors import NotAuthenticated
 from gateway.identity import Role
 from tests.integration.portal.conftest import HTML, PASSWORD, UID, signed_in
+from webapp import strangers
 
 
 def test_signing_in_gives_a_cookie_that_scripts_and_other_sites_cannot_use(app: Flask) -> None:
@@ -58,6 +59,22 @@ def test_another_tenant_s_study_does_not_exist(app: Flask) -> None:
     assert theirs.status_code == nobodys.status_code == 404
     bodies = [answer.get_json() | {"correlation": "#"} for answer in (theirs, nobodys)]
     assert str(bodies[0]).replace(UID, "") == str(bodies[1]).replace("1.2.3", "")
+
+
+def test_a_look_at_another_tenant_s_study_is_a_denial_in_the_audit_as_at_none(
+    app: Flask, database: Database
+) -> None:
+    south = signed_in(app, "south")
+    for uid in (UID, "1.2.3"):
+        south.get(f"/studies/{uid}")
+    with database.tenant_session("south") as session:
+        rows = session.execute(
+            "SELECT resource, verdict, detail FROM audit WHERE action = 'read-study' "
+            "ORDER BY audit_id"
+        ).fetchall()
+    assert [tuple(row.values()) for row in rows] == [
+        (f"study {uid}", "denied", "portal") for uid in (UID, "1.2.3")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -203,6 +220,30 @@ def test_a_refusal_is_explained_and_audited(app: Flask, database: Database) -> N
     assert "Bearer" in unknown.headers["WWW-Authenticate"]
     trail = signed_in(app, "admin").get("/audit?verdict=denied", headers=HTML).text
     assert "GET /orthanc/system" in trail
+
+
+def test_who_shows_wrong_keys_does_not_fill_the_audit(app: Flask, database: Database) -> None:
+    """Each of another address is recorded all the same."""
+
+    def ask(number: int, address: str) -> None:
+        headers = {
+            "Authorization": f"Bearer wrong{number}",
+            "X-Original-URI": "/dicom-web/studies",
+            "X-Forwarded-For": address,
+        }
+        assert app.test_client().get("/auth/explain", headers=headers).status_code == 401
+
+    for number in range(strangers.A_MINUTE + 5):
+        ask(number, "10.0.0.66")
+    ask(0, "10.0.0.67")
+    with database.system_session("test") as session:
+        rows = session.execute(
+            "SELECT origin, detail FROM audit WHERE actor = 'unknown' ORDER BY audit_id"
+        ).fetchall()
+    assert [row["origin"] for row in rows].count("10.0.0.66") == strangers.A_MINUTE
+    assert rows[strangers.A_MINUTE - 1]["detail"].endswith(strangers.LAST)
+    assert rows[-1]["origin"] == "10.0.0.67"
+    assert not rows[0]["detail"].endswith(strangers.LAST)
 
 
 def test_metrics_are_for_system_keys(app: Flask, database: Database) -> None:

@@ -63,11 +63,13 @@ class FakeArchive:
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
+        self.decompressed: dict[str, bytes] = {}
         archive = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                status, body = archive.answer(self.path)
+                plain = "transfer-syntax=1.2.840.10008.1.2.1" in self.headers["Accept"]
+                status, body = archive.answer(self.path, plain=plain)
                 self.send_response(status)
                 self.send_header("Content-Type", "multipart/related; boundary=b")
                 self.send_header("Content-Length", str(len(body)))
@@ -85,14 +87,15 @@ class FakeArchive:
         for file in files:
             self.files[str(dcmread(BytesIO(file)).SOPInstanceUID)] = file
 
-    def answer(self, path: str) -> tuple[int, bytes]:
+    def answer(self, path: str, *, plain: bool = False) -> tuple[int, bytes]:
         place, _, uid = path.removesuffix("/metadata").rpartition("/")
         if path.endswith(uid) and place.endswith("/instances"):
             if uid not in self.files:
                 return 404, b""
-            return 200, b"--b\r\nContent-Type: application/dicom\r\n\r\n%b\r\n--b--" % self.files[
-                uid
-            ]
+            file = self.decompressed.get(uid) if plain else self.files[uid]
+            if file is None:
+                return 500, b""  # as Orthanc without a decoder
+            return 200, b"--b\r\nContent-Type: application/dicom\r\n\r\n%b\r\n--b--" % file
         datasets = [dcmread(BytesIO(file), stop_before_pixels=True) for file in self.files.values()]
         if path.endswith("/metadata"):
             datasets = [dataset for dataset in datasets if dataset.SOPInstanceUID == uid]

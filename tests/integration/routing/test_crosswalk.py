@@ -25,13 +25,14 @@ from extensions.routing.crosswalk_tables import By, Table
 from extensions.routing.morph import CannotMorph
 from extensions.routing.original_attributes import revert
 from gateway import studies
-from gateway.actions import NeedsPerson
+from gateway.actions import Actions, NeedsPerson
 from gateway.archive import Archive
 from gateway.context import TaskContext
 from gateway.db import Database
 from gateway.errors import Conflict, GatewayError, InvalidInput, NotFound
 from gateway.settings import Settings
 from tests.integration.routing.conftest import STUDY, FakeArchive, make_file
+from tests.integration.worker_host import WorkerHost, until
 
 BY = By("admin@north")
 SETTINGS = Crosswalk.model_validate(
@@ -95,7 +96,8 @@ def context(settings: Settings, database: Database, archive: FakeArchive) -> Ite
     """North's, with an archive that holds one instance with accession number A1."""
     archive.add(make_file(1, AccessionNumber="A1"))
     with closing(Archive(archive.url, "internal", "north")) as north:
-        yield TaskContext("north", settings, database, north, logging.getLogger("test"))
+        log = logging.getLogger("test")
+        yield TaskContext("north", settings, database, north, log, Actions(()))
 
 
 def create(
@@ -466,3 +468,8 @@ def test_the_audit_tells_of_imports_without_keys_or_values(
     assert [row["action"] for row in rows] == ["create-crosswalk", "import-crosswalk"]
     assert "1 rows, version 1" in str(rows[1])
     assert "SECRET" not in str(rows)
+
+
+def test_a_new_table_is_fetched_by_the_worker_host(context: TaskContext, host: WorkerHost) -> None:
+    create(context, "csv", url="http://127.0.0.1:9/accession.csv", key_column="old")
+    assert "127.0.0.1" in until(lambda: table(context).last_error or "")

@@ -202,9 +202,11 @@ def test_dcmtk_receives_files_that_are_equal(
         assert dcmread(tmp_path / "sent.dcm") == received[uid]
 
 
-def test_the_connection_test_names_what_is_wrong(receiver: Receiver, web: WebReceiver) -> None:
+def test_the_connection_test_names_what_is_wrong(
+    receiver: Receiver, web: WebReceiver, tmp_path: Path
+) -> None:
     def checks(kind: str, **given: object) -> list[tuple[str, bool]]:
-        found = connection.test_connection(parse_settings(kind, given))
+        found = connection.test_connection(parse_settings(kind, given), tmp_path)
         return [(check.name.split()[0], check.passed) for check in found]
 
     there = {"host": "127.0.0.1", "port": receiver.port, "called_aet": "PACS"}
@@ -212,6 +214,8 @@ def test_the_connection_test_names_what_is_wrong(receiver: Receiver, web: WebRec
     assert checks("dimse", **{**there, "port": 1}) == [("TCP", False)]
     assert checks("dimse", **{**there, "host": "no.such.host.invalid"}) == [("TCP", False)]
     assert checks("dicomweb", url=web.url) == [("TCP", True), ("GET", True)]
+    assert checks("folder", folder="a") == [("Write", True)]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_peer_that_is_not_there_and_one_that_hangs_up_are_told_apart(

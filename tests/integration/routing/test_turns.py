@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extensions.routing import destinations, ledger, progress
-from extensions.routing.ledger import Delivery
+from extensions.routing.ledger import Delivery, Filter
 from extensions.routing.progress import Outcome
 from gateway.actions import Reference, Subject
 from gateway.db import Database
@@ -52,7 +52,7 @@ def test_deliveries_to_one_destination_follow_each_other_without_a_pause(
 
     def delivered() -> int:
         with database.tenant_session("north") as session:
-            return len(ledger.list_deliveries(session, state="delivered"))
+            return len(ledger.list_deliveries(session, Filter(state="delivered")))
 
     until(lambda: delivered() == 8, 25)  # a turn that nobody announces comes after 30 s
     assert set(receiver.received.values()) == {8}
@@ -62,8 +62,8 @@ def test_a_run_that_was_taken_over_sends_nothing_more(database: Database, planne
     first = begin(database, planned)
     second = begin(database, planned)
     with database.tenant_session("north") as session:
-        assert not progress.sending(session, first, UID)
-        assert progress.sending(session, second, UID)
+        assert not progress.sending(session, first, [UID])
+        assert progress.sending(session, second, [UID])
         progress.wait(session, first, error="late")
     assert instance(database, planned).state == "sending", "the second run's word stands"
 
@@ -86,15 +86,15 @@ def test_what_waits_for_its_study_to_be_deleted_is_not_sent(
     run = begin(database, planned)
     with database.tenant_session("north") as session:
         progress.fail_all(session, planned, progress.STUDY_DELETED)
-        assert not progress.sending(session, run, UID)
+        assert not progress.sending(session, run, [UID])
 
 
 def test_being_unreachable_is_no_attempt_at_an_instance(database: Database, planned: int) -> None:
     for _ in range(3):
         run = begin(database, planned)
         with database.tenant_session("north") as session:
-            assert progress.sending(session, run, UID)
-            progress.wait(session, run, error="It does not answer.", delay_s=1)
+            assert progress.sending(session, run, [UID])
+            progress.wait(session, run, error="It does not answer.")
     assert instance(database, planned).attempts == 0
     with database.tenant_session("north") as session:
         progress.record(session, planned, Outcome(UID, False, False, "0xA700"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 from types import ModuleType
@@ -131,6 +132,8 @@ def test_a_rate_limit_is_nginxs_and_0_is_none(
     script: ModuleType, given: pytest.MonkeyPatch
 ) -> None:
     assert "rate=1000r/s" in nginx_accepts(script)
+    for shown in ("$http_authorization", "$cookie_argonath_session", "$cookie_argonath_link"):
+        assert re.search(rf'limit_req_zone "[^"]*{re.escape(shown)}', nginx_accepts(script))
     given.setenv("ARGONATH_RATE_LIMIT", "0")
     assert "limit_req" not in nginx_accepts(script)
     given.setenv("ARGONATH_RATE_LIMIT", "1; }")

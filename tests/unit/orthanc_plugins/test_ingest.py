@@ -30,7 +30,7 @@ class World:
         self.rows: dict[str, dict[str, Any]] = {}
         self.records: list[audit.Record] = []
         self.database_is_up = True
-        self.sessions = 0
+        self.sessions = self.reopened = 0
         self.calls: list[str] = []
         self.request: Request | None = None
         self.arrivals = Arrivals()
@@ -61,7 +61,7 @@ class World:
             raise DatabaseUnavailable
         yield self
 
-    def claim(self, _session: object, tenant_id: str, arrival: Arrival) -> None:
+    def claim(self, _session: object, tenant_id: str, arrival: Arrival) -> str:
         row = self.rows.setdefault(
             arrival.study_instance_uid, {"tenant_id": tenant_id, "state": "claimed"}
         )
@@ -69,6 +69,8 @@ class World:
             raise ForeignStudy
         if row["state"] == "stable":
             row["state"] = "receiving"
+            self.reopened += 1
+        return f"{id(row)} {self.reopened}"
 
     def mark_receiving(self, _session: object, uid: str) -> None:
         self.rows[uid]["state"] = "receiving"
@@ -141,6 +143,70 @@ def test_a_new_study_is_claimed_and_noted_for_the_tenant_of_the_called_ae_title(
     assert world.c_store() == 0
     assert world.rows["1.2"]["tenant_id"] == "north"
     assert [(r.verdict, r.tenant_id) for r in world.records] == [("allowed", "north")]
+
+
+def stored_by(world: World) -> list[str]:
+    """Whom the audit names as having stored, in order."""
+    return [r.actor for r in world.records if (r.action, r.verdict) == ("store-study", "allowed")]
+
+
+def arrive(world: World, instance: str = "1.2.1.1", **sent: str) -> None:
+    """One instance is sent, admitted and stored."""
+    assert world.c_store(SOPInstanceUID=instance, **sent) == 0
+    world.ingest.stored(Dicom(), orthanc_id("P1", "1.2", "1.2.1", instance))
+
+
+def test_a_sender_is_recorded_once_in_an_arrival_and_each_other_one_too(world: World) -> None:
+    for n, calling in enumerate(["CT1", "CT1", "CT2", "CT1", "CT2"]):
+        arrive(world, f"1.2.1.{n}", calling=calling)
+    assert world.stow(MEMBER) == PROCEED
+    assert world.stow(MEMBER) == PROCEED
+    assert stored_by(world) == ["CT1", "CT2", "m"]
+
+
+def test_who_sends_into_a_study_that_was_complete_is_recorded_again(world: World) -> None:
+    arrive(world)
+    world.arrivals.take_progress()
+    assert world.arrivals.close_if_idle("1.2")
+    world.rows["1.2"]["state"] = "stable"
+    arrive(world, "1.2.1.2")
+    arrive(world, "1.2.1.3")
+    assert stored_by(world) == ["CT1", "CT1"]
+
+
+def test_a_study_that_was_deleted_and_comes_again_is_recorded_again(world: World) -> None:
+    arrive(world)
+    old = world.rows.pop("1.2")
+    world.arrivals.evict("1.2")
+    arrive(world)
+    assert stored_by(world) == ["CT1", "CT1"]
+    assert old is not world.rows["1.2"]
+
+
+def test_two_first_instances_at_once_are_one_record(world: World) -> None:
+    for instance in ("1.2.1.1", "1.2.1.2"):
+        assert world.c_store(SOPInstanceUID=instance) == 0
+    assert stored_by(world) == ["CT1"]
+
+
+def test_another_sender_whose_record_cannot_be_written_is_refused_for_now(world: World) -> None:
+    arrive(world)
+    world.database_is_up = False
+    assert world.c_store(SOPInstanceUID="1.2.1.2") == 0
+    assert world.c_store(SOPInstanceUID="1.2.1.3", calling="CT2") == 0xA700
+    world.database_is_up = True
+    world.now += 2
+    arrive(world, "1.2.1.3", calling="CT2")
+    assert stored_by(world) == ["CT1", "CT2"]
+
+
+def test_each_instance_of_a_job_is_not_a_record(world: World) -> None:
+    world.rows["7.7"] = {"tenant_id": "south", "state": "stable"}
+    world.answers["/instances/parent/study"] = {"MainDicomTags": {"StudyInstanceUID": "7.7"}}
+    for _ in range(3):
+        assert world.stow(None, "RestApi") == PROCEED
+        world.ingest.stored(Dicom(AnonymizedFrom="parent"), INSTANCE)
+    assert len(stored_by(world)) == 1
 
 
 def test_an_unknown_ae_title_gets_its_status_and_an_audit_record(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from orthanc_plugins.access import Request
 from orthanc_plugins.reads import (
     DimseAudit,
     ReadAudit,
+    StudiesAt,
     resource_of,
     searched,
     series_of,
@@ -26,6 +28,8 @@ NURSE = Principal("nurse", Role.MEMBER, "north")
 ROOT = Principal("root", Role.SYSTEM_ADMIN, None)
 SERVICE = Principal("argonath", Role.SERVICE, "north")
 STUDY = {"0020,000d": "1.2"}
+# The studies that paths of Orthanc's own REST are about.
+AT = {"/patients/p/archive": ["1.2", "1.3"], "/studies/s": ["1.2"]}
 
 
 class World:
@@ -35,7 +39,13 @@ class World:
         self.request: Request | None = None
         self.written: list[Record] = []
         self.reads = Reads(self.write)
-        self.audit = ReadAudit(self.reads, lambda: self.request, {"1.2": "north"}.get, self.write)
+        self.audit = ReadAudit(
+            self.reads,
+            lambda: self.request,
+            {"1.2": "north", "1.3": "south"}.get,
+            self.write,
+            lambda path: AT.get(path, ()),
+        )
         self.dimse = DimseAudit(self.reads, self.write)
 
     def write(self, records: Sequence[Record]) -> None:
@@ -139,6 +149,57 @@ def test_a_system_admins_change_of_the_raw_archive_is_written_before_it_is_done(
     world.audit.raw(Request("/app/explorer.html", ROOT), "GET")
     assert len(world.written) == 1
     assert [record.resource for record in world.flushed()[1:]] == ["GET /studies"]
+
+
+def test_the_owners_see_what_a_system_admin_reads_and_changes_in_the_raw_archive(
+    world: World,
+) -> None:
+    world.audit.raw(Request("/studies/s", ROOT), "DELETE")
+    assert [(record.tenant_id, record.resource, record.detail) for record in world.written] == [
+        ("north", "study 1.2", "Orthanc's REST: DELETE /studies/s")
+    ]
+    world.written.clear()
+    world.audit.raw(Request("/patients/p/archive", ROOT), "GET")
+    assert [(record.tenant_id, record.resource, record.action) for record in world.flushed()] == [
+        ("north", "study 1.2", "raw-archive"),
+        ("south", "study 1.3", "raw-archive"),
+    ]
+
+
+class Resources:
+    """Orthanc with one series of the study 1.2, of a patient who also has 1.3."""
+
+    OrthancException = RuntimeError
+    NUMBER = "0123abcd-0123abcd-0123abcd-0123abcd-0123abcd"
+
+    def RestApiGet(self, uri: str) -> bytes:
+        one, two = ({"MainDicomTags": {"StudyInstanceUID": uid}} for uid in ("1.2", "1.3"))
+        known = {
+            f"/series/{self.NUMBER}/study": one,
+            f"/patients/{self.NUMBER}/studies": [one, two],
+        }
+        if uri not in known:
+            raise self.OrthancException(uri)
+        return json.dumps(known[uri]).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "studies"),
+    [
+        (f"/series/{Resources.NUMBER}", ["1.2"]),
+        (f"/series/{Resources.NUMBER}/archive", ["1.2"]),
+        (f"/patients/{Resources.NUMBER}", ["1.2", "1.3"]),
+        (f"/studies/{Resources.NUMBER}", []),
+        ("/series/../changes", []),
+        ("/series", []),
+        ("/changes", []),
+        ("/", []),
+    ],
+)
+def test_a_path_of_the_raw_archive_is_about_the_studies_of_what_it_names(
+    path: str, studies: list[str]
+) -> None:
+    assert list(StudiesAt(Resources())(path)) == studies  # type: ignore[arg-type]
 
 
 def test_a_c_move_is_one_record_for_each_study_and_denied_when_there_is_nothing(

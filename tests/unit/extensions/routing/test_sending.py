@@ -46,7 +46,11 @@ def failed(uid: str, reason: int) -> dict[str, object]:
         (httpx.Response(200, json=failed("1.2", 0x0124)), False, True),
         (httpx.Response(409, json=failed("1.2", 0x0111)), True, False),
         (httpx.Response(409, json=[failed("1.2", 0xC000)]), False, True),
-        (httpx.Response(200, json=failed("1.9", 0xC000)), False, True),  # a copy may have another UID
+        (
+            httpx.Response(200, json=failed("1.9", 0xC000)),
+            False,
+            True,
+        ),  # a copy may have another UID
         (httpx.Response(200, json={"00081198": {"Value": ["odd"]}}), False, True),
         (httpx.Response(400), False, True),
         (httpx.Response(500), False, False),

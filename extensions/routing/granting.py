@@ -1,0 +1,27 @@
+"""Leave to send: the ledger is asked for some instances at a time, and again after a moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+AT_ONCE = 4
+GOOD_FOR_S = 1.0
+
+
+class Grants:
+    """`ask` says which of the next instances may go out."""
+
+    def __init__(self, order: Sequence[str], ask: Callable[[Sequence[str]], set[str]]) -> None:
+        self._order, self._ask = order, ask
+        self._place = {uid: number for number, uid in enumerate(order)}
+        self._granted: set[str] = set()
+        self._until = 0.0
+
+    def may(self, uid: str) -> bool:
+        """Whether an instance may go out now."""
+        if uid not in self._granted or time.monotonic() > self._until:
+            place = self._place[uid]
+            self._until = time.monotonic() + GOOD_FOR_S
+            self._granted = self._ask(self._order[place : place + AT_ONCE])
+        return uid in self._granted

@@ -1,0 +1,107 @@
+"""Where rules need a person: studies that are held or have failed, and rules on demand."""
+
+from __future__ import annotations
+
+from flask import flash, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+
+from extensions.routing import editing, forms, overview, rulebook, runs
+from extensions.routing.portal.common import (
+    RUN_TONES,
+    may_change,
+    pages,
+    portal,
+    tenant_session,
+    who,
+)
+from extensions.routing.rule import Trigger
+from extensions.routing.rule_words import action_words
+from gateway import audit, jobs, studies
+from gateway.access import Action
+from gateway.errors import Conflict, InvalidInput, NotFound
+from gateway.needs import Needs
+
+PER_PAGE = 50
+
+
+@pages.get("/rules/attention")
+@Needs(Action.READ_ROUTING)
+def show_attention() -> str:
+    """What rules hold for a person, and what of them has failed, latest first."""
+    page = forms.number_of(request.args.get("page", "1"), "page") or 1
+    with tenant_session() as session:
+        found = runs.needing_attention(session, limit=PER_PAGE + 1, offset=(page - 1) * PER_PAGE)
+        names = overview.patients_of(session, [run.study_instance_uid for run in found])
+    return render_template(
+        "routing/attention.html",
+        runs=found[:PER_PAGE],
+        more=len(found) > PER_PAGE,
+        page=page,
+        names=names,
+        tones=RUN_TONES,
+        words=action_words,
+        may_change=may_change(),
+    )
+
+
+@pages.post("/rules/runs/<int:run_id>/release")
+@Needs(Action.CHANGE_ROUTING)
+def release_run(run_id: int) -> ResponseReturnValue:
+    """Go on with the actions that are left."""
+    with tenant_session() as session:
+        runs.release(session, run_id, **who())
+    return _done(run_id)
+
+
+@pages.post("/rules/runs/<int:run_id>/discard")
+@Needs(Action.CHANGE_ROUTING)
+def discard_run(run_id: int) -> ResponseReturnValue:
+    """Do nothing more of it; says why."""
+    reason = request.form.get("reason", "").strip()
+    with tenant_session() as session:
+        runs.get_run(session, run_id)
+        if not 0 < len(reason) <= 256:
+            raise InvalidInput("reason: say in 1 to 256 characters why nothing more is done.")
+        runs.discard(session, run_id, reason, **who())
+    return _done(run_id)
+
+
+@pages.post("/studies/<uid>/apply")
+@Needs(Action.CHANGE_ROUTING)
+def apply_rule(uid: str) -> ResponseReturnValue:
+    """Begin a rule that a person asks for."""
+    name = request.form.get("rule", "")
+    tenant_id = portal().tenant()
+    with tenant_session() as session:
+        if studies.find(session, uid) is None:
+            raise NotFound(f"Study {uid}.")
+        rule = editing.named(rulebook.live(session).rules, name)
+        if rule.trigger is not Trigger.ON_DEMAND or not rule.enabled:
+            raise Conflict(f"The rule {name!r} cannot be applied on demand.")
+        jobs.enqueue(
+            session,
+            tenant_id=tenant_id,
+            extension="routing",
+            task="apply",
+            arguments={"study_uid": uid, "rule_name": name},
+            study_uid=uid,
+        )
+        record = audit.Record(
+            **who(),
+            action="apply-rule",
+            resource=f"study {uid}",
+            verdict="allowed",
+            tenant_id=tenant_id,
+            detail=f"rule {name}",
+        )
+        audit.append(session, record)
+    flash(f"The rule {name} is applied, if the study meets its conditions.")
+    return redirect(f"/studies/{uid}", 303)
+
+
+def _done(run_id: int) -> ResponseReturnValue:
+    if "HX-Request" in request.headers:
+        return "", 204, {"HX-Trigger": "released"}
+    with tenant_session() as session:
+        uid = runs.get_run(session, run_id).study_instance_uid
+    return redirect(f"/studies/{uid}", 303)

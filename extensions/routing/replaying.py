@@ -1,0 +1,76 @@
+"""Sending a study to a destination once more, because a person asks for it."""
+
+from __future__ import annotations
+
+from extensions.routing import destinations, line, progress
+from extensions.routing.acting import references
+from gateway import audit, jobs
+from gateway.actions import Subject
+from gateway.context import TaskContext
+from gateway.db import Session
+from gateway.errors import NotFound
+
+
+def request(
+    session: Session, study_uid: str, destination_id: int, *, actor: str, origin: str = ""
+) -> None:
+    """Have it done; raises `NotFound` for a destination that is not the tenant's."""
+    destination = destinations.get_destination(session, destination_id)
+    row = session.execute("SELECT current_tenant() AS id").fetchone()
+    assert row is not None
+    jobs.enqueue(
+        session,
+        tenant_id=row["id"],
+        extension="routing",
+        task="replay",
+        arguments={"study_uid": study_uid, "destination_id": destination_id, "actor": actor},
+        study_uid=study_uid,
+    )
+    record = audit.Record(
+        actor,
+        "replay-study",
+        f"study {study_uid}",
+        "allowed",
+        row["id"],
+        origin,
+        f"to {destination.name}",
+    )
+    audit.append(session, record)
+
+
+def run(context: TaskContext, study_uid: str, destination_id: int, actor: str) -> None:
+    """Plan all of the study again, as rules have sent it there; else as it was received."""
+    try:
+        held = tuple(references(context, study_uid))
+    except NotFound:
+        return  # deleted meanwhile
+    with context.database.tenant_session(context.tenant_id) as session:
+        try:
+            destination = destinations.get_destination(session, destination_id)
+        except NotFound:
+            return
+        line.lock(session, destination_id)
+        before = session.execute(
+            "SELECT delivery_id FROM delivery "
+            "WHERE study_instance_uid = %s AND destination_id = %s",
+            [study_uid, destination_id],
+        ).fetchall()
+        if not before:
+            # A copy that a rule changes may be so for a reason: only without one is it plain.
+            progress.plan(session, destination, Subject(study_uid, held, f"replayed by {actor}"))
+        for row in before:
+            _again(session, row["delivery_id"])
+        line.call_next(session, destination_id)
+
+
+def _again(session: Session, delivery_id: int) -> None:
+    session.execute(
+        "UPDATE delivery_instance SET state = 'planned', cause = '', attempts = 0, "
+        "verified_at = NULL, updated_at = now() WHERE delivery_id = %s AND state <> 'sending'",
+        [delivery_id],
+    )
+    session.execute(
+        "UPDATE delivery SET held = '', checks = 0, due_at = now() WHERE delivery_id = %s",
+        [delivery_id],
+    )
+    line.join(session, delivery_id)

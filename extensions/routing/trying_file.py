@@ -1,0 +1,60 @@
+"""What every rule says of one DICOM file that somebody uploads. Nothing is kept."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import IO, Any
+
+from pydicom import Dataset, config, dcmread
+from pydicom.errors import InvalidDicomError
+
+from extensions.routing import facts
+from extensions.routing.deciding import Verdict, decide
+from extensions.routing.facts import Facts
+from extensions.routing.rule import RuleDocument
+from gateway.errors import InvalidInput
+
+_DAMAGED = (
+    InvalidDicomError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    KeyError,
+    NotImplementedError,
+    EOFError,
+    OSError,
+)
+
+
+def facts_of_file(file: IO[bytes], calling_aet: str = "") -> Facts:
+    """The facts of the file, as if it were a series of its own; raises `InvalidInput`."""
+    try:
+        # pydicom's warnings quote values.
+        with config.disable_value_validation(), warnings.catch_warnings(action="ignore"):
+            told = _told(dcmread(file, stop_before_pixels=True))
+    except _DAMAGED:
+        raise InvalidInput("file: it is no DICOM file that can be read; choose another.") from None
+    return facts.of_series(told, calling_aet=calling_aet, instance_count=1)
+
+
+def _told(dataset: Dataset) -> dict[str, Any]:
+    """DICOM JSON of what can be read; a damaged element is as if absent."""
+    told: dict[str, Any] = {}
+    for tag in list(dataset.keys()):
+        with suppress(*_DAMAGED):
+            told[f"{tag:08X}"] = dataset[tag].to_json_dict(lambda _: "", facts.LONGEST_BYTES)
+    return told
+
+
+def verdicts_of(rules: Sequence[RuleDocument], of_it: Facts, now: datetime) -> list[Verdict]:
+    """One verdict for each rule, each at its own trigger, in the rules' order."""
+    series = {"": of_it}
+    about = facts.of_study([of_it], instance_count=1)
+    decisions = {
+        trigger: decide(rules, series, about, trigger, now).verdicts
+        for trigger in {rule.trigger for rule in rules}
+    }
+    return [decisions[rule.trigger][place] for place, rule in enumerate(rules)]

@@ -1,0 +1,152 @@
+"""Rules in the browser: checked as they are typed, tried on studies, holding one, released."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from tests.acceptance.browsing import click, enter, text_of, wait_for, wait_for_text
+from tests.acceptance.conftest import RunningGateway
+
+PATIENT = "Rule^Rudolf"
+TEXT = f"""\
+rules:
+- name: Look at Rudolf
+  when: {{field: PatientName, operator: equals, value: {PATIENT}}}
+  actions:
+  - label: {{add: [rudolf]}}
+  - hold: {{reason: Check the name.}}
+  - label: {{add: [checked]}}
+"""
+
+
+def write(browser: Chrome, text: str) -> None:
+    """Replace the text as somebody who pastes it."""
+    browser.execute_script(
+        "const text = document.querySelector('#text'); text.value = arguments[0];"
+        "text.dispatchEvent(new Event('input', {bubbles: true}))",
+        text,
+    )
+
+
+def selected(browser: Chrome) -> str:
+    return str(
+        browser.execute_script(
+            "const t = document.querySelector('#text');"
+            "return t.value.slice(t.selectionStart, t.selectionEnd)"
+        )
+    )
+
+
+def test_a_rule_is_checked_while_it_is_typed_tried_and_then_holds_a_study(
+    gateway: RunningGateway, browser: Chrome, tmp_path: Path
+) -> None:
+    study = gateway.send_phantom(tmp_path, PATIENT)
+    enter(browser, gateway)
+    browser.get(gateway.url + "/routing/rules/text/new")
+    write(browser, TEXT.replace("PatientName", "PatientNam"))
+    wait_for_text(browser, "did you mean PatientName?")
+    click(browser, "#checked button[data-line]")
+    assert "PatientNam, operator" in selected(browser)
+
+    write(browser, TEXT)
+    wait_for_text(browser, "hold for a person: Check the name.")
+    assert "No mistake in 1 rule" in text_of(browser, "#checked")
+
+    gateway.wait_until(lambda: "complete" in page_text(browser, gateway, study), 60)
+    browser.get(gateway.url + "/routing/rules/text/new")
+    write(browser, TEXT)
+    click(browser, "button[formaction='/routing/rules/tryouts']")
+    wait_for_text(browser, "would be treated differently than by the live rules", 60)
+    assert "Look at Rudolf" in text_of(browser)
+    assert browser.find_elements(By.CSS_SELECTOR, f"a[href='/studies/{study}']")
+
+    browser.get(gateway.url + "/routing/rules/text/new")
+    write(browser, TEXT)
+    click(browser, "button[value=compare]")
+    wait_for_text(browser, "Save as version")
+    click(browser, "button[value=save]")
+    wait_for_text(browser, "of the rules is live.")
+
+    held = gateway.send_phantom(tmp_path, PATIENT)
+    browser.get(gateway.url + "/routing/rules/attention")
+    wait_for_page(browser, gateway, "/routing/rules/attention", "Check the name.")
+    browser.get(f"{gateway.url}/studies/{held}")
+    wait_for_text(browser, "rudolf")
+    assert "saw Rule^Rudolf" in text_of(browser, "#deliveries")
+    browser.execute_script("window.sameDocument = true")
+    click(browser, "button[id^=run-release]")
+    wait_for(browser, lambda b: "checked" in text_of(b, "#deliveries .flow > .node"), 60)
+    assert browser.execute_script("return window.sameDocument")
+
+
+def test_a_script_keeps_the_rules_in_git_by_a_key(gateway: RunningGateway) -> None:
+    key = gateway.argonath("api-key", "create", "--tenant", "south", "--role", "admin")
+    with httpx.Client(base_url=gateway.url, headers={"Authorization": f"Bearer {key}"}) as script:
+        before = script.get("/routing/rules.yaml")
+        rule = "- name: By git\n  actions:\n  - label: {add: [git]}\n"
+        head = {"If-Match": before.headers["ETag"]}
+        sent = script.put("/routing/rules.yaml", content=f"rules:\n{rule}", headers=head)
+        assert sent.status_code == 200, sent.text
+        assert "By git" in script.get("/routing/rules.yaml").text
+        late = script.put("/routing/rules.yaml", content="rules: []", headers=head)
+        assert late.status_code == 412
+        assert "Read the rules again" in late.json()["cure"]
+
+
+def test_the_keyboard_leaves_the_text_and_an_example_goes_where_the_cursor_is(
+    gateway: RunningGateway, browser: Chrome
+) -> None:
+    enter(browser, gateway)
+    browser.get(gateway.url + "/routing/rules/text/new")
+    text = browser.find_element(By.ID, "text")
+    before = text.get_attribute("value") or ""
+    text.send_keys(Keys.CONTROL, Keys.END)
+    browser.find_element(By.ID, "text").send_keys(Keys.TAB)
+    assert browser.switch_to.active_element.get_attribute("id") != "text"
+    assert text.get_attribute("value") == before
+    click(browser, "[aria-labelledby=examples] details:last-of-type summary")
+    click(browser, "[aria-labelledby=examples] details:last-of-type button")
+    after = text.get_attribute("value") or ""
+    assert after == before + "  priority: urgent\n  stop: true\n"
+    wait_for_text(browser, "What it sends is urgent.")
+
+
+def test_what_somebody_types_survives_a_live_update(
+    gateway: RunningGateway, browser: Chrome, tmp_path: Path
+) -> None:
+    """The reason for a discard, on a page that is replaced every 3 s."""
+    enter(browser, gateway)
+    browser.get(gateway.url + "/routing/rules/text")
+    write(browser, TEXT.replace(PATIENT, "Other^Otto"))
+    click(browser, "button[value=compare]")
+    wait_for_text(browser, "Save as version")
+    click(browser, "button[value=save]")
+    wait_for_text(browser, "of the rules is live.")
+    study = gateway.send_phantom(tmp_path, "Other^Otto")
+    wait_for_page(browser, gateway, f"/studies/{study}", "Check the name.")
+    browser.find_element(By.CSS_SELECTOR, "[id^=run-reason]").send_keys("Sent twice.")
+    browser.execute_async_script("setTimeout(arguments[0], 4000)")
+    reason = browser.find_element(By.CSS_SELECTOR, "[id^=run-reason]")
+    assert reason.get_attribute("value") == "Sent twice."
+    reason.send_keys(Keys.ENTER)
+    wait_for(browser, lambda b: "discarded" in text_of(b, "#deliveries"), 30)
+
+
+def page_text(browser: Chrome, gateway: RunningGateway, study: str) -> str:
+    browser.get(f"{gateway.url}/studies/{study}")
+    return text_of(browser)
+
+
+def wait_for_page(browser: Chrome, gateway: RunningGateway, path: str, text: str) -> None:
+    """Until the page says so, loaded again and again."""
+
+    def says() -> bool:
+        browser.get(gateway.url + path)
+        return text in text_of(browser)
+
+    gateway.wait_until(says, 90)
