@@ -142,7 +142,7 @@ def test_a_study_that_is_refused_says_with_which_status_and_release_tries_again(
     browser.find_element(By.ID, "release-all").click()
     browser.switch_to.alert.accept()
     wait_for_text(browser, "1 deliveries are tried again.")
-    click_link(browser, "South")
+    click_link(browser, "Forward, Fiona")
     wait_for(browser, lambda b: "3" in text_of(b, attempts))
 
 

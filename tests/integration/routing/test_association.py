@@ -22,7 +22,7 @@ ABORT = bytes.fromhex("07000000000400000000")
 
 @contextmanager
 def between(port: int, change: Callable[[bytes], list[bytes]]) -> Iterator[int]:
-    """A port before the receiver's, on which its words after the first come as `change` has them."""
+    """A port before the receiver: what it says after its first words comes as `change` has it."""
 
     def answers(server: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
@@ -67,7 +67,9 @@ def test_an_object_arrives_and_its_status_comes_back(receiver: Receiver) -> None
 
 def test_an_answer_may_come_byte_by_byte(receiver: Receiver) -> None:
     with between(receiver.port, lambda said: [said[n : n + 1] for n in range(len(said))]) as port:
-        assert associate(port).store(CT, "1.2.4", data_set()).Status == 0
+        association = associate(port)
+        assert association.store(CT, "1.2.4", data_set()).Status == 0
+        association.close()
 
 
 @pytest.mark.parametrize(
