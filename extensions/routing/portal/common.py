@@ -49,7 +49,6 @@ class RoutingPages(Blueprint):
         ("Deliveries", "show_deliveries"),
         ("Rules", "show_rules"),
         ("Destinations", "show_destinations"),
-        ("Notifications", "show_notifications"),
     )
 
 
