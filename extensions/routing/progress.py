@@ -184,7 +184,7 @@ def fail_all(session: Session, delivery_id: int, cause: str) -> None:
 def wait(session: Session, delivery: Delivery, *, error: str | None) -> None:
     """The delivery goes on later, if no other run has begun; nothing of it is being sent now."""
     ours = session.execute(
-        "UPDATE delivery SET last_error = %s, updated_at = now() "
+        "UPDATE delivery SET last_error = %s, running = false, updated_at = now() "
         "WHERE delivery_id = %s AND attempts = %s",
         [error, delivery.delivery_id, delivery.attempts],
     ).rowcount
