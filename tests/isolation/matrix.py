@@ -198,8 +198,10 @@ class Client:
         self._port = world.gateway.http_port
         self._secrets = re.compile("|".join(map(re.escape, world.secrets)).encode())
         asked = [name for study in world.studies.values() for name in study.identifiers]
-        # The label in paths of Orthanc's own REST, and the AE title that attacks by DIMSE pretend.
-        self._asked = [*asked, "tenant-north", "NORTHCT9"]
+        # The label in paths of Orthanc's own REST, the AE title that attacks by DIMSE pretend, and
+        # what stands in paths by its name.
+        named = [world.numbers["other"][place] for place in ("rules", "crosswalks")]
+        self._asked = [*asked, "tenant-north", "NORTHCT9", *named]
         self._local = threading.local()
         self._opened: list[http.client.HTTPConnection] = []
 

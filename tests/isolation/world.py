@@ -21,6 +21,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 from pydicom import dcmread
 
+from extensions.routing.trying import Report
 from gateway import identity, share_links
 from gateway.db import Database
 from gateway.identity import Principal, Role
@@ -424,7 +425,7 @@ def _rows_of(
     tryout = one(
         "INSERT INTO tryout (tenant_id, rules, most_studies, author, state, report) "
         "VALUES (%s, '[]', 1, 'test', 'done', %s) RETURNING tryout_id",
-        tenant, Jsonb({"by_deed": {f"{tenant}-deed": 1}, "live_by_deed": {}, "by_rule": {}}),
+        tenant, Jsonb({**Report(studies=1, series=1).as_json(), "by_deed": {f"{tenant}-deed": 1}}),
     )  # fmt: skip
     table = one(
         "INSERT INTO crosswalk (tenant_id, name, kind) VALUES (%s, %s, 'table') RETURNING name",
