@@ -24,7 +24,7 @@ from extensions.routing import destinations, ledger
 from gateway.errors import DatabaseUnavailable
 from gateway.phantom import ct_phantom
 from tests.acceptance import test_forwarding
-from tests.acceptance.conftest import RunningGateway
+from tests.acceptance.conftest import RunningGateway, make_gateway
 from tests.acceptance.faults import FaultyReceiver, Ledger, Monkey, Proxy, Receiver, uid_of
 from tests.acceptance.test_forwarding import routing
 from tests.routing_rules import add_rule, remove_rule
@@ -43,6 +43,14 @@ class Hospital:
 
     receivers: dict[str, Receiver]
     proxies: list[Proxy]
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[RunningGateway]:
+    """One of our own: what is killed here is nobody else's."""
+    gateway = make_gateway(stable_after_s="2", retry_delay_s="1")
+    yield gateway
+    gateway.stop()
 
 
 @pytest.fixture

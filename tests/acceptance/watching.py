@@ -14,7 +14,7 @@ import httpx
 from tests.acceptance.conftest import RunningGateway
 
 _ROW = re.compile(
-    r'class="badge \w+">(\w+)</span></td><td class="nowrap">.*?(\d+) / (\d+)</span>', re.DOTALL
+    r'class="badge \w+">(\w+)</span> <span class="nowrap">.*?(\d+) / (\d+)</span>', re.DOTALL
 )
 
 
