@@ -13,7 +13,7 @@ from flask import Response, flash, redirect, render_template, request, stream_wi
 from flask.typing import ResponseReturnValue
 
 from extensions.routing import destinations, forms, ledger, overview, replaying
-from extensions.routing.portal.common import TONES, may_change, pages, tenant_session, who
+from extensions.routing.portal.common import TONES, may_change, pages, portal, tenant_session, who
 from gateway import studies
 from gateway.access import Action
 from gateway.errors import NotFound
@@ -113,6 +113,7 @@ def release_deliveries() -> ResponseReturnValue:
 @Needs(Action.READ_ROUTING)
 def export_deliveries() -> ResponseReturnValue:
     """The list by the same filter, all of it, as CSV; studies by UID, no names."""
+    portal().tenant()  # raises before the answer has begun
     wanted = forms.filter_of(request.args)
     headers = {"Content-Disposition": "attachment; filename=deliveries.csv"}
     return Response(stream_with_context(_csv(wanted)), mimetype="text/csv", headers=headers)
