@@ -55,8 +55,9 @@ type Priority = Literal["urgent", "normal", "off-peak"]
 
 def _name(value: object) -> object:
     name = value.strip() if isinstance(value, str) else value
-    if isinstance(name, str) and not (0 < len(name) <= LONGEST_NAME and name.isprintable()):
-        raise ValueError(f"must be 1 to {LONGEST_NAME} characters in one line")
+    fits = isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()
+    if isinstance(name, str) and not (fits and "/" not in name):
+        raise ValueError(f"must be 1 to {LONGEST_NAME} characters in one line, without /")
     return name
 
 

@@ -23,7 +23,7 @@ from gateway.needs import Needs
 
 @pages.get("/rules/text", defaults={"rule_name": None})
 @pages.get("/rules/text/new", defaults={"rule_name": ""})
-@pages.get("/rules/text/named/<path:rule_name>")
+@pages.get("/rules/text/named/<rule_name>")
 @Needs(Action.CHANGE_ROUTING)
 def show_text(rule_name: str | None) -> ResponseReturnValue:
     """The editor: of the whole list, of a new rule, of a known one."""
@@ -38,7 +38,7 @@ def show_text(rule_name: str | None) -> ResponseReturnValue:
 
 @pages.post("/rules/text", defaults={"rule_name": None})
 @pages.post("/rules/text/new", defaults={"rule_name": ""})
-@pages.post("/rules/text/named/<path:rule_name>")
+@pages.post("/rules/text/named/<rule_name>")
 @Needs(Action.CHANGE_ROUTING)
 def save_text(rule_name: str | None) -> ResponseReturnValue:
     """Compare with the live rules, or save; what is wrong is said at the line where it is."""

@@ -59,7 +59,7 @@ def show_rules() -> str:
 
 
 @pages.get("/rules/new", defaults={"rule_name": ""})
-@pages.get("/rules/named/<path:rule_name>")
+@pages.get("/rules/named/<rule_name>")
 @Needs(Action.CHANGE_ROUTING)
 def show_rule(
     rule_name: str, typed: RuleForm | None = None, error: GatewayError | None = None
@@ -88,7 +88,7 @@ def show_rule(
 
 
 @pages.post("/rules/new", defaults={"rule_name": ""})
-@pages.post("/rules/named/<path:rule_name>")
+@pages.post("/rules/named/<rule_name>")
 @Needs(Action.CHANGE_ROUTING)
 def save_rule(rule_name: str) -> ResponseReturnValue:
     """Create or change; each wrong condition is named with its cure."""
@@ -111,7 +111,7 @@ def save_rule(rule_name: str) -> ResponseReturnValue:
     return redirect("/routing/rules", 303)
 
 
-@pages.post("/rules/named/<path:rule_name>/switch")
+@pages.post("/rules/named/<rule_name>/switch")
 @Needs(Action.CHANGE_ROUTING)
 def switch_rule(rule_name: str) -> Response:
     """Switch a rule on or off and leave it else as it is."""
@@ -123,7 +123,7 @@ def switch_rule(rule_name: str) -> Response:
     return redirect("/routing/rules", 303)
 
 
-@pages.post("/rules/named/<path:rule_name>/move")
+@pages.post("/rules/named/<rule_name>/move")
 @Needs(Action.CHANGE_ROUTING)
 def move_rule(rule_name: str) -> Response:
     """Have a rule looked at one place earlier or later."""
@@ -135,7 +135,7 @@ def move_rule(rule_name: str) -> Response:
     return redirect("/routing/rules", 303)
 
 
-@pages.post("/rules/named/<path:rule_name>/delete")
+@pages.post("/rules/named/<rule_name>/delete")
 @Needs(Action.CHANGE_ROUTING)
 def delete_rule(rule_name: str) -> Response:
     """Remove a rule."""

@@ -41,8 +41,8 @@ def test_what_has_its_default_is_not_written_but_for_the_trigger() -> None:
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"name": ""}, "name: must be 1 to 64 characters in one line."),
-    ({"name": "a\nb"}, "name: must be 1 to 64 characters in one line."),
+    ({"name": ""}, "name: must be 1 to 64 characters in one line, without /."),
+    ({"name": "a\nb"}, "name: must be 1 to 64 characters in one line, without /."),
     ({"name": None}, "name: must be a valid string."),
     ({"enabled": "perhaps"}, "enabled: must be true or false."),
     ({"trigger": "stable"}, "trigger: must be 'instance received', 'series stable', 'study st"),
