@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
+from gateway.addresses import complaints
 from gateway.errors import BrokenExtension, GatewayError, InvalidInput
 
 if TYPE_CHECKING:
@@ -147,11 +148,5 @@ class Actions:
         try:
             return action, action.settings.model_validate(dict(step.settings))
         except ValidationError as error:
-            # Without the input: it may name a patient, or be a secret.
-            told = "; ".join(_complaint(dict(e)) for e in error.errors())
+            told = "; ".join(complaints(error))
             raise InvalidInput(f"{step.action}: {told}.") from None
-
-
-def _complaint(error: Mapping[str, Any]) -> str:
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return ": ".join([*(str(place) for place in error["loc"]), message])

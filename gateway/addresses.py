@@ -34,13 +34,14 @@ def _host(value: str) -> str:
     return value
 
 
-def _stripped(value: Any) -> Any:
+def stripped(value: Any) -> Any:
+    """Text without spaces at its ends."""
     return value.strip() if isinstance(value, str) else value
 
 
-type AETitle = Annotated[str, BeforeValidator(_stripped), AfterValidator(_ae_title)]
-type HttpUrl = Annotated[str, BeforeValidator(_stripped), AfterValidator(_http_url)]
-type Host = Annotated[str, BeforeValidator(_stripped), AfterValidator(_host)]
+type AETitle = Annotated[str, BeforeValidator(stripped), AfterValidator(_ae_title)]
+type HttpUrl = Annotated[str, BeforeValidator(stripped), AfterValidator(_http_url)]
+type Host = Annotated[str, BeforeValidator(stripped), AfterValidator(_host)]
 
 
 def complaints(error: ValidationError) -> list[str]:

@@ -5,9 +5,10 @@ A `portal.py` takes the context from ``flask.current_app.extensions["argonath"]`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypedDict
 
 from gateway import access, audit
 from gateway.access import Action
@@ -75,6 +76,13 @@ class Sample:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+class Who(TypedDict):
+    """The visitor, as the audit names them."""
+
+    actor: str
+    origin: str
+
+
 @dataclass(frozen=True)
 class PortalContext:
     """The portal's settings, rows and archive, who asks now, and what rules can do."""
@@ -95,6 +103,24 @@ class PortalContext:
         if tenant_id is None:
             raise NoTenantEntered
         return tenant_id
+
+    @contextmanager
+    def tenant_session(self) -> Iterator[Session]:
+        """A session of the tenant in which the principal works; raises `NoTenantEntered`."""
+        with self.database.tenant_session(self.tenant()) as session:
+            yield session
+
+    def who(self) -> Who:
+        """The visitor of this request."""
+        return {"actor": self.principal().name, "origin": self.origin()}
+
+    def record_failure(self, action: str, resource: str, why: str) -> None:
+        """Audit that the visitor tried something that did not succeed.
+
+        `why` repeats nothing that was typed: it may be a patient's name.
+        """
+        with self.tenant_session() as session:
+            self.record(session, action, resource[:80], self.tenant(), why, "failed")
 
     def may(self, action: Action) -> bool:
         """Whether to offer `action` on the page; the page that does it needs it."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import ClassVar, TypedDict, cast
+from collections.abc import Sequence
+from typing import ClassVar, cast
 
 from flask import Blueprint, current_app, flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
@@ -13,7 +12,6 @@ from extensions.anonymize import identities, projects
 from extensions.anonymize.action import ANONYMIZE
 from extensions.anonymize.options import SWITCHES, Options, options_of
 from gateway import access, actions
-from gateway.db import Session
 from gateway.errors import Conflict, GatewayError, InvalidInput
 from gateway.hookspecs import hookimpl
 from gateway.needs import Needs
@@ -45,7 +43,7 @@ def rule_actions() -> Sequence[actions.Action]:
 @Needs(access.Action.READ_ROUTING)
 def show_projects() -> str:
     """Every project with its options."""
-    with _tenant_session() as session:
+    with _portal().tenant_session() as session:
         found = projects.list_projects(session)
     return render_template(
         "anonymize/projects.html",
@@ -71,9 +69,13 @@ def create() -> ResponseReturnValue:
     key = _portal().settings.encryption_key
     try:
         options = options_of(request.form)
-        with _tenant_session() as session:
+        with _portal().tenant_session() as session:
             project = projects.create_project(
-                session, request.form.get("name", ""), options, encryption_key=key, **_who()
+                session,
+                request.form.get("name", ""),
+                options,
+                encryption_key=key,
+                **_portal().who(),
             )
     except (InvalidInput, Conflict) as error:
         return show_new(error)
@@ -85,7 +87,7 @@ def create() -> ResponseReturnValue:
 @Needs(access.Action.REIDENTIFY)
 def show_identity(number: int) -> str:
     """The form that asks for a pseudonym."""
-    with _tenant_session() as session:
+    with _portal().tenant_session() as session:
         project = projects.get_project(session, number)
     return render_template("anonymize/identity.html", project=project, asked="", person=None)
 
@@ -95,28 +97,13 @@ def show_identity(number: int) -> str:
 def look_up(number: int) -> ResponseReturnValue:
     """Who is behind a pseudonym; the audit keeps that it was asked."""
     asked = request.form.get("pseudonym", "").strip()[:64]
-    with _tenant_session() as session:
+    with _portal().tenant_session() as session:
         project = projects.get_project(session, number)
         key = _portal().settings.encryption_key
-        person = identities.look_up(session, project, asked, encryption_key=key, **_who())
+        person = identities.look_up(session, project, asked, encryption_key=key, **_portal().who())
     page = render_template("anonymize/identity.html", project=project, asked=asked, person=person)
     return page, 200, {"Cache-Control": "no-store"}
 
 
 def _portal() -> PortalContext:
     return cast("PortalContext", current_app.extensions["argonath"])
-
-
-@contextmanager
-def _tenant_session() -> Iterator[Session]:
-    with _portal().database.tenant_session(_portal().tenant()) as session:
-        yield session
-
-
-class _Who(TypedDict):
-    actor: str
-    origin: str
-
-
-def _who() -> _Who:
-    return {"actor": _portal().principal().name, "origin": _portal().origin()}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,18 +14,9 @@ from extensions.polling.polling import connect, counted, wanted_of
 from extensions.polling.source_settings import DicomwebSource, DimseSource, Polled
 from extensions.polling.sources import Source, open_settings
 from gateway.errors import GatewayError
+from gateway.reaching import TIMEOUT_S, Check, reach
 
-TIMEOUT_S = 5
 LONGEST_S = 15.0
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was tried, whether it went well, and what was answered or what to do."""
-
-    name: str
-    passed: bool
-    detail: str
 
 
 def test_connection(source: Source, encryption_key: str, data: Path) -> list[Check]:
@@ -36,32 +25,19 @@ def test_connection(source: Source, encryption_key: str, data: Path) -> list[Che
     if isinstance(settings, DicomwebSource):
         parts = urlsplit(settings.url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        reached = _reach(parts.hostname or "", port)
+        reached = reach(parts.hostname or "", port)
     elif isinstance(settings, DimseSource):
-        reached = _reach(settings.host, settings.port)
+        reached = reach(settings.host, settings.port)
     else:
         return [_folder(inbox.folder_of(data, source.tenant_id))]
     return [reached, _search(settings)] if reached.passed else [reached]
-
-
-def _reach(host: str, port: int) -> Check:
-    name = f"TCP connection to {host}:{port}"
-    try:
-        socket.create_connection((host, port), timeout=TIMEOUT_S).close()
-    except socket.gaierror:
-        return Check(name, False, f"The name {host} is not known; check it, or use an address.")
-    except TimeoutError:
-        return Check(name, False, "No answer; check the address and the firewalls on the way.")
-    except OSError as error:
-        return Check(name, False, f"{error.strerror or error}; check the port and that it runs.")
-    return Check(name, True, "Connected.")
 
 
 def _search(settings: DicomwebSource | DimseSource) -> Check:
     kind = "QIDO-RS" if isinstance(settings, DicomwebSource) else "C-FIND"
     name = f"Search of studies by {kind}, with the filter"
     end = time.monotonic() + LONGEST_S
-    quick: Polled = settings.model_copy(update={"timeout_s": TIMEOUT_S})
+    quick: Polled = settings.model_copy(update={"timeout_s": int(TIMEOUT_S)})
     try:
         remote = connect(quick, lambda: time.monotonic() > end)
         try:

@@ -5,7 +5,6 @@ What is moved comes in by C-STORE, through the same admission as from any modali
 
 from __future__ import annotations
 
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +35,7 @@ from extensions.polling.remote import (
 )
 from extensions.polling.source_settings import DimseSource
 from extensions.polling.storing import Holdings
+from gateway.reaching import Line, why_not
 
 # pynetdicom looks up every dataset that it logs; we log none.
 _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
@@ -176,37 +176,13 @@ class DimseRemote:
         except OSError as error:
             raise SourceUnavailable(f"{settings.host} cannot be resolved.") from error
         if not association.is_established:
-            raise SourceUnavailable(why_not(association, settings, line))
+            raise SourceUnavailable(why_not(association, settings.address, line))
         accepted = {context.abstract_syntax for context in association.accepted_contexts}
         if not {Find, Move} <= accepted:
             association.release()
             raise SourceUnavailable("It offers no Study Root C-FIND and C-MOVE.")
         self._association = association
         return association
-
-
-class Line:
-    """The TCP connection of an association; `is_open` from when the peer has accepted it."""
-
-    is_open = False
-
-    def opened(self, event: evt.Event) -> None:
-        """Switch Nagle's algorithm off: with it each request waits 40 ms for a delayed ACK."""
-        self.is_open = True
-        link = event.assoc.dul.socket
-        if link is not None and link.socket is not None:
-            link.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def why_not(association: Association, settings: DimseSource, line: Line) -> str:
-    """Why there is no association, in one sentence."""
-    if association.is_rejected:
-        answer = association.acceptor.primitive
-        reason = getattr(answer, "reason_str", "") if answer else ""
-        return f"{settings.address} rejects the association: {reason or 'no reason given'}."
-    if association.is_aborted and line.is_open:
-        return f"{settings.address} aborted the association."
-    return f"{settings.address} does not answer."
 
 
 def identifier_of(level: str, asked: Mapping[str, str]) -> Dataset:

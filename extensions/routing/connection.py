@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,20 +19,10 @@ from extensions.routing.destination_settings import (
     S3Settings,
 )
 from extensions.routing.sender_dicomweb import client
-from extensions.routing.sender_dimse import Line, why_not
 from extensions.routing.sender_folder import write
+from gateway.reaching import TIMEOUT_S, Check, Line, reach, why_not
 
-TIMEOUT_S = 5.0
 PROBE = "argonath-connection-test"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was tried, whether it went well, and what was answered or what to do."""
-
-    name: str
-    passed: bool
-    detail: str
 
 
 def test_connection(settings: DestinationSettings, exports: Path) -> list[Check]:
@@ -45,10 +33,10 @@ def test_connection(settings: DestinationSettings, exports: Path) -> list[Check]
     if isinstance(settings, FolderSettings):
         return [_write(settings, exports)]
     if isinstance(settings, DimseSettings):
-        reached = _reach(settings.host, settings.port)
+        reached = reach(settings.host, settings.port)
         return [reached, *_echo(settings)] if reached.passed else [reached]
     parts = urlsplit(settings.url)
-    reached = _reach(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    reached = reach(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
     if not reached.passed:
         return [reached]
     asked = _bucket(settings) if isinstance(settings, S3Settings) else _search(settings)
@@ -84,19 +72,6 @@ def _bucket(settings: S3Settings) -> Check:
     return Check(name, True, "Written and removed.")
 
 
-def _reach(host: str, port: int) -> Check:
-    name = f"TCP connection to {host}:{port}"
-    try:
-        socket.create_connection((host, port), timeout=TIMEOUT_S).close()
-    except socket.gaierror:
-        return Check(name, False, f"The name {host} is not known; check it, or use an address.")
-    except TimeoutError:
-        return Check(name, False, "No answer; check the address and the firewalls on the way.")
-    except OSError as error:
-        return Check(name, False, f"{error.strerror or error}; check the port and that it runs.")
-    return Check(name, True, "Connected.")
-
-
 def _echo(settings: DimseSettings) -> list[Check]:
     ae = AE(ae_title=settings.calling_aet)
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = TIMEOUT_S
@@ -111,7 +86,7 @@ def _echo(settings: DimseSettings) -> list[Check]:
     name = f"Association {settings.calling_aet} to {settings.called_aet}"
     if not association.is_established:
         cure = "Check both AE titles, and that it knows ours."
-        return [Check(name, False, f"{why_not(association, settings, line)} {cure}")]
+        return [Check(name, False, f"{why_not(association, settings.address, line)} {cure}")]
     answer = association.send_c_echo()
     association.release()
     status = answer.get("Status")

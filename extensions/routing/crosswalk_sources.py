@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from extensions.routing.destination_settings import HttpUrl
+from gateway.addresses import HttpUrl, complaints
 from gateway.errors import InvalidInput
 
 NAME = r"[a-z0-9][a-z0-9_-]{0,31}"  # so that a note's `ARGONATH crosswalk NAME v1` fits into an LO
@@ -66,9 +66,4 @@ def parse_source(kind: str, given: Mapping[str, Any]) -> Source:
     try:
         return model.model_validate(dict(given))
     except ValidationError as error:
-        # Without the input: it may be a token.
-        told = [
-            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        ]
-        raise InvalidInput("; ".join(told) + ".") from None
+        raise InvalidInput("; ".join(complaints(error)) + ".") from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -18,35 +17,13 @@ from pydantic import (
 )
 
 from extensions.routing import name_pattern
-from gateway import tenancy
-from gateway.errors import GatewayError, InvalidInput
+from gateway.addresses import AETitle, Host, HttpUrl, complaints, stripped
+from gateway.errors import InvalidInput
 
 type Kind = Literal["dimse", "dicomweb", "folder", "s3"]
 type Verify = Literal["none", "query"]
 
 SECRET_FIELDS = ("token", "password", "secret_key")
-
-
-def _ae_title(value: str) -> str:
-    try:
-        return tenancy.ae_title(value)
-    except GatewayError as error:
-        raise ValueError(error.detail) from None
-
-
-def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be like https://pacs.example/dicom-web")
-    if parts.username or parts.query or parts.fragment:
-        raise ValueError("must hold neither credentials nor '?' nor '#'")
-    return value.rstrip("/")
-
-
-def _no_space(value: str) -> str:
-    if not value or any(character.isspace() or not character.isprintable() for character in value):
-        raise ValueError("must be a host name or address without spaces")
-    return value
 
 
 def _folder(value: str) -> str:
@@ -55,17 +32,10 @@ def _folder(value: str) -> str:
     return value
 
 
-def _stripped(value: Any) -> Any:
-    return value.strip() if isinstance(value, str) else value
-
-
 _FOLDER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
-type AETitle = Annotated[str, BeforeValidator(_stripped), AfterValidator(_ae_title)]
-type HttpUrl = Annotated[str, BeforeValidator(_stripped), AfterValidator(_http_url)]
-type Folder = Annotated[str, BeforeValidator(_stripped), AfterValidator(_folder)]
-type Pattern = Annotated[str, BeforeValidator(_stripped), AfterValidator(name_pattern.checked)]
-type Host = Annotated[str, BeforeValidator(_stripped), AfterValidator(_no_space)]
+type Folder = Annotated[str, BeforeValidator(stripped), AfterValidator(_folder)]
+type Pattern = Annotated[str, BeforeValidator(stripped), AfterValidator(name_pattern.checked)]
 
 
 class DimseSettings(BaseModel):
@@ -164,8 +134,7 @@ def parse_settings(kind: str, given: Mapping[str, Any]) -> DestinationSettings:
     try:
         return model.model_validate(dict(given))
     except ValidationError as error:
-        # Without the input: it may be a password.
-        raise InvalidInput("; ".join(_complaint(dict(e)) for e in error.errors()) + ".") from None
+        raise InvalidInput("; ".join(complaints(error)) + ".") from None
 
 
 def dump_settings(settings: DestinationSettings) -> dict[str, Any]:
@@ -179,8 +148,3 @@ def with_secrets(
     """The settings with each secret that is set changed, e.g. sealed or opened."""
     given = {name: getattr(settings, name, "") for name in SECRET_FIELDS}
     return settings.model_copy(update={name: change(s) for name, s in given.items() if s})
-
-
-def _complaint(error: Mapping[str, Any]) -> str:
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return ": ".join([*(str(place) for place in error["loc"]), message])

@@ -11,8 +11,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from extensions.routing.destination_settings import DicomwebSettings, DimseSettings
 from extensions.routing.sender_dicomweb import client
-from extensions.routing.sender_dimse import Line, why_not
 from gateway.errors import DestinationUnavailable
+from gateway.reaching import Line, why_not
 
 TIMEOUT_S = 60.0
 PAGE = 1000
@@ -46,7 +46,7 @@ def _by_c_find(settings: DimseSettings, study_uid: str, series_uid: str) -> set[
     except OSError as error:
         raise DestinationUnavailable(f"{settings.host} cannot be resolved.") from error
     if not association.is_established:
-        raise DestinationUnavailable(why_not(association, settings, line))
+        raise DestinationUnavailable(why_not(association, settings.address, line))
     query = Dataset()
     query.QueryRetrieveLevel = "IMAGE"
     query.StudyInstanceUID = study_uid

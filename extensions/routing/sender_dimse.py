@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from io import BytesIO
 from types import TracebackType
@@ -13,8 +12,6 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import association as pynetdicom_association
-from pynetdicom import evt
 from pynetdicom.dsutils import encode
 
 from extensions.routing.association import Association, Proposal
@@ -136,29 +133,3 @@ def _converted(file: bytes, syntax: UID) -> bytes | None:
         return encode(dcmread(BytesIO(file)), syntax.is_implicit_VR, True)
     except (ValueError, AttributeError):
         return None
-
-
-class Line:
-    """The TCP connection of an association; `is_open` from when the peer has accepted it."""
-
-    is_open = False
-
-    def opened(self, event: evt.Event) -> None:
-        """Switch Nagle's algorithm off: with it each C-STORE waits 40 ms for a delayed ACK."""
-        self.is_open = True
-        link = event.assoc.dul.socket
-        if link is not None and link.socket is not None:
-            link.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def why_not(
-    association: pynetdicom_association.Association, settings: DimseSettings, line: Line
-) -> str:
-    """Why there is no association, in one sentence."""
-    if association.is_rejected:
-        answer = association.acceptor.primitive
-        reason = getattr(answer, "reason_str", "") if answer else ""
-        return f"{settings.address} rejects the association: {reason or 'no reason given'}."
-    if association.is_aborted and line.is_open:
-        return f"{settings.address} aborted the association."
-    return f"{settings.address} does not answer."

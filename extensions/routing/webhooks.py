@@ -17,9 +17,9 @@ import httpx
 from pydantic import Field, TypeAdapter, ValidationError
 
 from extensions.routing import rulebook
-from extensions.routing.destination_settings import HttpUrl
 from extensions.routing.rule import RuleDocument
 from gateway import audit, vault
+from gateway.addresses import HttpUrl
 from gateway.db import Session
 from gateway.errors import Conflict, GatewayError, InvalidInput, NotFound
 

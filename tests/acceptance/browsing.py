@@ -13,6 +13,7 @@ from selenium.common.exceptions import (
 )
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.acceptance.conftest import RunningGateway
@@ -73,16 +74,18 @@ def fill(browser: Chrome, **fields: str) -> None:
 
 
 def sign_in(browser: Chrome, gateway: RunningGateway, password: str = "", email: str = "") -> None:
+    """Send the form of the sign-in; the page that answers it is there when this returns."""
     browser.delete_all_cookies()
     browser.get(gateway.url + "/sign-in")
     fill(browser, email=email or gateway.admin_email, password=password or gateway.admin_password)
-    browser.find_element(By.CSS_SELECTOR, "button.primary").click()
+    button = browser.find_element(By.CSS_SELECTOR, "button.primary")
+    button.click()
+    wait_for(browser, staleness_of(button))
 
 
 def enter(browser: Chrome, gateway: RunningGateway, tenant: str = "north") -> None:
     """As the system admin, in a tenant."""
     sign_in(browser, gateway)
-    wait_for(browser, lambda b: "/sign-in" not in b.current_url)
     browser.get(gateway.url + "/enter")
     browser.find_element(By.CSS_SELECTOR, f"button[aria-label='Enter {tenant}']").click()
     wait_for(browser, lambda b: b.title.startswith("Overview"))

@@ -448,7 +448,6 @@ def test_in_a_browser_the_owner_makes_a_link_and_a_stranger_sees_the_pictures(
 ) -> None:
     gateway = lent.gateway
     sign_in(browser, gateway, email=gateway.north_email)
-    wait_for(browser, lambda b: "/sign-in" not in b.current_url)
     browser.get(f"{gateway.url}/studies/{lent.study}")
     browser.find_element(By.CSS_SELECTOR, "form[action$='/links'] button").click()
     wait_for_text(browser, "shown only now")

@@ -78,7 +78,6 @@ def address_of(study: str) -> str:
 def open_by_click(browser: Chrome, gateway: RunningGateway, email: str, study: str) -> None:
     """From the sign-in page to the viewer, as a person goes."""
     sign_in(browser, gateway, PASSWORD, email)
-    wait_for(browser, lambda b: "/sign-in" not in b.current_url)
     browser.get(f"{gateway.url}/studies/{study}")
     browser.find_element(By.LINK_TEXT, "Open in viewer").click()
     wait_for(browser, lambda b: b.find_elements(By.CSS_SELECTOR, CANVAS), 90)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import ClassVar, TypedDict, cast
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import ClassVar, cast
 
 from flask import Blueprint, current_app
 
-from gateway import audit
 from gateway.access import Action
-from gateway.audit import Record
 from gateway.db import Session
-from gateway.portal import PortalContext
+from gateway.portal import PortalContext, Who
 
 
 class PollingPages(Blueprint):
@@ -29,37 +27,14 @@ def portal() -> PortalContext:
     return cast("PortalContext", current_app.extensions["argonath"])
 
 
-@contextmanager
-def tenant_session() -> Iterator[Session]:
+def tenant_session() -> AbstractContextManager[Session]:
     """A session of the visitor's tenant; raises `NoTenantEntered`."""
-    with portal().database.tenant_session(portal().tenant()) as session:
-        yield session
-
-
-class Who(TypedDict):
-    """The visitor, as the audit names them."""
-
-    actor: str
-    origin: str
+    return portal().tenant_session()
 
 
 def who() -> Who:
     """The visitor of this request."""
-    return {"actor": portal().principal().name, "origin": portal().origin()}
-
-
-def record_failure(action: str, resource: str, why: str) -> None:
-    """Audit that the visitor tried something that did not succeed; `why` repeats no input."""
-    record = Record(
-        **who(),
-        action=action,
-        resource=resource[:80],
-        verdict="failed",
-        tenant_id=portal().tenant(),
-        detail=why,
-    )
-    with tenant_session() as session:
-        audit.append(session, record)
+    return portal().who()
 
 
 def encryption_key() -> str:

@@ -16,7 +16,6 @@ from extensions.polling.portal.common import (
     may_change,
     pages,
     portal,
-    record_failure,
     tenant_session,
     who,
 )
@@ -26,6 +25,7 @@ from gateway.access import Action
 from gateway.errors import Conflict, GatewayError, InvalidInput
 from gateway.needs import Needs
 from gateway.portal import Badge
+from gateway.reaching import Check
 
 TEST_NEXT = "test-source"
 LIST = "/polling/sources"
@@ -54,7 +54,7 @@ def show_sources() -> str:
 def show_source(
     number: int,
     error: GatewayError | None = None,
-    checks: Sequence[connection.Check] | None = None,
+    checks: Sequence[Check] | None = None,
 ) -> ResponseReturnValue:
     """The form of a source, new or known, and what failed of it."""
     with tenant_session() as session:
@@ -116,7 +116,9 @@ def save_source(number: int) -> ResponseReturnValue:
                     **who(),
                 )
     except (InvalidInput, Conflict) as error:
-        record_failure("change-source" if number else "create-source", f"source {name}", error.code)
+        portal().record_failure(
+            "change-source" if number else "create-source", f"source {name}", error.code
+        )
         if not number and form.get("kind") not in forms.KINDS:
             raise
         return show_source(number, error)
@@ -136,7 +138,7 @@ def test_source(number: int) -> ResponseReturnValue:
     data = portal().settings.data
     checks = connection.test_connection(source, encryption_key(), data)
     if failed := next((check for check in checks if not check.passed), None):
-        record_failure("test-source", f"source {source.name}", failed.name)
+        portal().record_failure("test-source", f"source {source.name}", failed.name)
     if "HX-Request" in request.headers:
         return render_template("polling/checks.html", checks=checks)
     return show_source(number, checks=checks)

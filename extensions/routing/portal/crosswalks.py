@@ -16,7 +16,6 @@ from extensions.routing.portal.common import (
     encryption_key,
     pages,
     portal,
-    record_failure,
     tenant_session,
     who,
 )
@@ -62,7 +61,7 @@ def create_crosswalk() -> ResponseReturnValue:
                 by=By(**who()),
             )
     except (InvalidInput, Conflict) as error:
-        record_failure("create-crosswalk", f"crosswalk {name}", error.code)
+        portal().record_failure("create-crosswalk", f"crosswalk {name}", error.code)
         return show_new_crosswalk(error)
     flash(f"The table {name} is created.")
     return redirect(f"/routing/rules/crosswalks/{name}", 303)
@@ -107,7 +106,7 @@ def change_crosswalk(table_name: str) -> ResponseReturnValue:
     try:
         return do(table_name)
     except (InvalidInput, Conflict) as error:
-        record_failure("change-crosswalk", f"crosswalk {table_name}", error.code)
+        portal().record_failure("change-crosswalk", f"crosswalk {table_name}", error.code)
         return show_crosswalk(table_name, error)
 
 

@@ -18,13 +18,13 @@ from extensions.routing.portal.common import (
     may_change,
     pages,
     portal,
-    record_failure,
     tenant_session,
     who,
 )
 from gateway.access import Action
 from gateway.errors import Conflict, GatewayError, InvalidInput
 from gateway.needs import Needs
+from gateway.reaching import Check
 
 TEST_NEXT = "test-destination"
 KINDS: Mapping[str, str] = {
@@ -52,7 +52,7 @@ def show_destinations() -> str:
 def show_destination(
     number: int,
     error: GatewayError | None = None,
-    checks: Sequence[connection.Check] | None = None,
+    checks: Sequence[Check] | None = None,
 ) -> ResponseReturnValue:
     """The form of a destination, new or known."""
     with tenant_session() as session:
@@ -107,7 +107,7 @@ def save_destination(number: int) -> ResponseReturnValue:
                 saved = destinations.create_destination(session, **given)
     except (InvalidInput, Conflict) as error:
         action = "change-destination" if number else "create-destination"
-        record_failure(action, f"destination {form.get('name', '')}", error.code)
+        portal().record_failure(action, f"destination {form.get('name', '')}", error.code)
         return show_destination(number, error)
     flash(f"{saved.name} is saved.")
     if form.get("then") == "test":
@@ -125,7 +125,7 @@ def test_destination(number: int) -> ResponseReturnValue:
     opened = destinations.open_settings(destination, encryption_key())
     checks = connection.test_connection(opened, portal().settings.export_folder(portal().tenant()))
     if failed := next((check for check in checks if not check.passed), None):
-        record_failure("test-destination", f"destination {destination.name}", failed.name)
+        portal().record_failure("test-destination", f"destination {destination.name}", failed.name)
     if "HX-Request" in request.headers:
         return render_template("routing/checks.html", checks=checks)
     return show_destination(number, checks=checks)

@@ -10,7 +10,6 @@ from extensions.routing.portal.common import (
     encryption_key,
     pages,
     portal,
-    record_failure,
     tenant_session,
     who,
 )
@@ -50,7 +49,7 @@ def save_alert() -> ResponseReturnValue:
         with tenant_session() as session:
             stuck.set_alert(session, minutes, **who())
     except InvalidInput as error:
-        record_failure("change-stuck-alert", "alert", error.code)
+        portal().record_failure("change-stuck-alert", "alert", error.code)
         return show_notifications(error)
     flash("The alert is saved.")
     return redirect("/routing/notifications", 303)
@@ -71,7 +70,7 @@ def save_webhook() -> ResponseReturnValue:
                 **who(),
             )
     except InvalidInput as error:
-        record_failure("change-webhook", f"webhook {name}", error.code)
+        portal().record_failure("change-webhook", f"webhook {name}", error.code)
         return show_notifications(error, name)
     return show_notifications(None, name, secret)
 

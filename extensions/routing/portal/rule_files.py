@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from extensions.routing import rulebook, rules_diff
 from extensions.routing.complaints import WrongRule
-from extensions.routing.portal.common import pages, portal, record_failure, tenant_session, who
+from extensions.routing.portal.common import pages, portal, tenant_session, who
 from extensions.routing.rulebook import Rulebook
 from extensions.routing.rules_lines import marked
 from extensions.routing.rules_yaml import dump_rules, load_rules
@@ -83,7 +83,7 @@ def upload_rules() -> ResponseReturnValue:
                 note = request.args.get("note", "")[:200] or "Replaced by a program"
                 book = rulebook.save(session, rules, based_on=based_on, note=note, **who())
     except WrongRule as error:
-        record_failure("change-rules", "rules", error.code)
+        portal().record_failure("change-rules", "rules", error.code)
         complaints = [asdict(one) for one in marked(text, error.complaints)]
         return error.as_json() | {"complaints": complaints}, error.http_status
     except Conflict:

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from extensions.routing import destinations, editing, rulebook, rules_diff
 from extensions.routing.complaints import WrongRule
 from extensions.routing.portal import text_help
-from extensions.routing.portal.common import pages, portal, record_failure, tenant_session, who
+from extensions.routing.portal.common import pages, portal, tenant_session, who
 from extensions.routing.rule import RuleDocument
 from extensions.routing.rule_words import words_of
 from extensions.routing.rulebook import Rulebook
@@ -71,7 +71,7 @@ def save_text(rule_name: str | None) -> ResponseReturnValue:
 def _refused(
     text: str, rule_name: str | None, book: Rulebook, error: GatewayError
 ) -> ResponseReturnValue:
-    record_failure("change-rules", "rules", error.code)
+    portal().record_failure("change-rules", "rules", error.code)
     return editor(text, rule_name, book, error)
 
 

@@ -16,7 +16,6 @@ from extensions.routing.portal.common import (
     may_change,
     pages,
     portal,
-    record_failure,
     tenant_session,
     who,
 )
@@ -105,7 +104,7 @@ def save_rule(rule_name: str) -> ResponseReturnValue:
         if isinstance(error, WrongRule):
             error = rule_form.in_the_form(error)
         action = "change-rule" if rule_name else "create-rule"
-        record_failure(action, f"rule {form.name}", error.code)
+        portal().record_failure(action, f"rule {form.name}", error.code)
         return show_rule(rule_name, form, error)
     flash(f"The rule {rule.name} is saved.")
     return redirect("/routing/rules", 303)

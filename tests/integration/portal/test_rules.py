@@ -80,9 +80,9 @@ def test_a_rule_that_the_form_cannot_show_opens_as_text(
     admin: FlaskClient, database: Database
 ) -> None:
     with database.tenant_session("north") as session:
-        add_rule(session, "A/B", "archive", actions=[{"hold": {"reason": "Look."}}])
-    answer = admin.get("/routing/rules/named/A/B", headers=HTML, follow_redirects=True)
-    assert answer.request.path == "/routing/rules/text/named/A/B"
+        add_rule(session, "A & B", "archive", actions=[{"hold": {"reason": "Look."}}])
+    answer = admin.get("/routing/rules/named/A%20%26%20B", headers=HTML, follow_redirects=True)
+    assert answer.request.path == "/routing/rules/text/named/A & B"
     assert "hold: {reason: Look.}" in answer.text
 
 
