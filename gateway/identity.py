@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -297,11 +298,11 @@ def _hash_password(password: str) -> str:
 
 
 def _check_password(stored: str | None, password: str) -> None:
-    # An unknown user costs the same argon2 computation, so that timing tells nothing.
-    try:
-        _passwords.verify(stored or _passwords.hash(""), password)
-        if stored is not None:
+    if stored is None:
+        # One argon2 computation for an unknown user too, so that the time tells nothing.
+        _passwords.hash(password)
+    else:
+        with suppress(argon2.exceptions.VerificationError):
+            _passwords.verify(stored, password)
             return
-    except argon2.exceptions.VerificationError:
-        pass
     raise NotAuthenticated("E-mail or password is wrong.")

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from argon2 import PasswordHasher
 
+from gateway import identity
 from gateway.db import Database
 from gateway.migrate import migrate, migrations
 from gateway.plugins import discover
@@ -16,6 +18,16 @@ from gateway.settings import Settings
 from gateway.tenancy import create_tenant
 
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """Some hundred people sign in here: with argon2's own costs that takes minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            identity, "_passwords", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        )
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from unittest.mock import Mock
 
 import psycopg
 import pytest
@@ -127,6 +128,19 @@ def test_a_person_signs_in_to_the_own_tenant_and_out(database: Database) -> None
     identity.sign_out(database, token)
     with pytest.raises(NotAuthenticated):
         identity.authenticate(database, token)
+
+
+@pytest.mark.parametrize("email", ["ann@north.example", "nobody@north.example"])
+def test_an_unknown_user_costs_the_computation_of_a_wrong_password(
+    database: Database, monkeypatch: pytest.MonkeyPatch, email: str
+) -> None:
+    with database.system_session("test") as session:
+        identity.create_person(session, "ann@north.example", "a long password")
+    hasher = Mock(wraps=identity._passwords)
+    monkeypatch.setattr(identity, "_passwords", hasher)
+    with pytest.raises(NotAuthenticated):
+        identity.sign_in(database, email, "another password", hours=1)
+    assert len(hasher.method_calls) == 1
 
 
 @pytest.mark.parametrize("email", ["ann@north.example", "nobody@north.example"])

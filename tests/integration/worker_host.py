@@ -40,8 +40,9 @@ class WorkerHost:
 
     def kill(self) -> None:
         """End it and its children as the out-of-memory killer does."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(10)
 
     def stop(self) -> float:
         """Ask it to end; how many seconds that took."""

@@ -177,4 +177,4 @@ def settings(settings: Settings, archive: FakeArchive) -> Settings:
 def host(settings: Settings, database: Database, tmp_path: Path) -> Iterator[WorkerHost]:
     host = WorkerHost(settings)
     yield host
-    host.stop()
+    host.kill()
