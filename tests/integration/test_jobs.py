@@ -91,7 +91,7 @@ def host(trial: Path, settings: Settings, database: Database) -> Iterator[Worker
     """A worker host with that extension."""
     host = WorkerHost(settings, trial / "site")
     yield host
-    host.stop()
+    host.kill()
 
 
 def notes(trial: Path) -> list[list[str]]:

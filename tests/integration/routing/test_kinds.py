@@ -58,7 +58,7 @@ def test_a_study_is_written_to_the_tenants_own_folder(
         arrive(database)
         until(lambda: state(database) == "delivered")
     finally:
-        host.stop()
+        host.kill()
     written = {path.relative_to(exports): path.read_bytes() for path in exports.rglob("*.*m")}
     place = Path("north/research/ct/P1")
     assert written == {place / f"{uid}.dcm": file for uid, file in archive.files.items()}

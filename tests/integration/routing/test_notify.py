@@ -49,7 +49,7 @@ class Service:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/studies"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
         self._server.shutdown()
@@ -210,7 +210,7 @@ def test_each_address_gets_an_e_mail_and_one_that_is_refused_fails_the_run(
             (again := run_of(database)) and again.updated_at > run.updated_at and ended(database)
         )
     )
-    host.stop()
+    host.kill()
     (message,) = mailbox.messages
     assert message["To"] == "anna@example.org"
     assert message["Subject"] == "Argonath: Trauma"
