@@ -21,7 +21,7 @@ from extensions.routing.destinations import Destination
 from extensions.routing.granting import Grants
 from extensions.routing.ledger import Delivery, Instance
 from extensions.routing.limits import Throttle
-from extensions.routing.progress import LONGEST_PAUSE_S, Names, Outcome
+from extensions.routing.progress import LONGEST_PAUSE_S, Outcome
 from extensions.routing.reading import ReadAhead
 from extensions.routing.recording import Recorder
 from extensions.routing.sending import Sender, open_sender
@@ -181,8 +181,8 @@ def _send_all(work: _Work, sender: Sender, copier: Copier) -> str:
     with _reading(work) as files, Recorder(partial(_record, context, work.delivery)) as recorder:
         for instance in work.todo:
             _go_on(work, began)
-            outcome, sent, size_bytes = _send(work, sender, copier, instance, files, grants)
-            recorder.note((outcome, sent))
+            outcome, size_bytes = _send(work, sender, copier, instance, files, grants)
+            recorder.note(outcome)
             if outcome.delivered and not answered:
                 with context.database.tenant_session(context.tenant_id) as session:
                     progress.reached(
@@ -201,7 +201,8 @@ def _send_all(work: _Work, sender: Sender, copier: Copier) -> str:
 def _reading(work: _Work) -> ReadAhead:
     whole = len(work.todo) * 2 > work.delivery.total
     study_uid = work.delivery.study_instance_uid
-    return ReadAhead(work.context.archive, study_uid, work.todo, whole=whole)
+    spool = work.context.settings.data / "spool"
+    return ReadAhead(work.context.archive, study_uid, work.todo, whole=whole, spool=spool)
 
 
 def _ask(work: _Work, uids: Sequence[str]) -> set[str]:
@@ -225,19 +226,19 @@ def _send(
     instance: Instance,
     files: ReadAhead,
     grants: Grants,
-) -> tuple[Outcome, Names, int]:
-    """What became of it, the copy's own UIDs, and how many bytes it had."""
+) -> tuple[Outcome, int]:
+    """What became of it, and how many bytes it had."""
     context, delivery, uid = work.context, work.delivery, instance.sop_instance_uid
     place = (delivery.study_instance_uid, instance.series_instance_uid, uid)
     try:
         file = copier.copy(files.file_of(instance))
     except NotFound:
         cause = "It is no longer in the archive."
-        return Outcome(uid, False, True, "", cause), Names(), 0
+        return Outcome(uid, False, True, "", cause), 0
     except GatewayError as error:
         if not error.permanent:
             raise
-        return Outcome(uid, False, True, "", str(error)), Names(), 0
+        return Outcome(uid, False, True, "", str(error)), 0
 
     def going() -> None:
         if not grants.may(uid):
@@ -250,8 +251,9 @@ def _send(
     outcome = _with_fallback(sender, instance, file, going, decompressed)
     if not outcome.delivered and instance.attempts + 1 >= MOST_ATTEMPTS:
         outcome = Outcome(uid, False, True, outcome.remote_status, outcome.cause)
-    names = copies.names_of(file, place) if copier.changes else Names()
-    return outcome, names, len(file)
+    if copier.changes:
+        outcome = replace(outcome, sent=copies.names_of(file, place))
+    return outcome, len(file)
 
 
 def _with_fallback(
@@ -273,16 +275,13 @@ def _with_fallback(
     return replace(second, cause=DECOMPRESSED) if second.delivered else second
 
 
-def _record(
-    context: TaskContext, delivery: Delivery, answers: Sequence[tuple[Outcome, Names]]
-) -> None:
+def _record(context: TaskContext, delivery: Delivery, outcomes: Sequence[Outcome]) -> None:
     """Write answers down. Nobody else knows them, so a database that restarts is waited for."""
     end = time.monotonic() + RECORD_S
     while True:
         try:
             with context.database.tenant_session(context.tenant_id) as session:
-                for outcome, sent in answers:
-                    progress.record(session, delivery.delivery_id, outcome, sent)
+                progress.record(session, delivery.delivery_id, *outcomes)
             return
         except DatabaseUnavailable:
             if time.monotonic() > end:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-AT_ONCE = 4
+AT_ONCE = 32
 GOOD_FOR_S = 1.0
 
 

@@ -23,11 +23,20 @@ STUDY_DELETED = "The study was deleted here."
 
 
 @dataclass(frozen=True)
+class Names:
+    """UIDs of a copy, where they are not those of what was received."""
+
+    study: str = ""
+    series: str = ""
+    instance: str = ""
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a destination answered to one instance.
 
     Neither delivered nor permanent: the destination may take it later. `unreadable`: it might take
-    it without compression. `never_sent`: that was known beforehand.
+    it without compression. `never_sent`: that was known beforehand. `sent`: where it was a copy.
     """
 
     sop_instance_uid: str
@@ -37,15 +46,12 @@ class Outcome:
     cause: str = ""
     unreadable: bool = False
     never_sent: bool = False
+    sent: Names = Names()
 
-
-@dataclass(frozen=True)
-class Names:
-    """UIDs of a copy, where they are not those of what was received."""
-
-    study: str = ""
-    series: str = ""
-    instance: str = ""
+    @property
+    def state(self) -> str:
+        """As the ledger names it."""
+        return "delivered" if self.delivered else "failed" if self.permanent else "planned"
 
 
 def plan(session: Session, destination: Destination, subject: Subject) -> tuple[int, int]:
@@ -149,25 +155,26 @@ def sending(session: Session, delivery: Delivery, uids: Sequence[str]) -> set[st
     return {row["sop_instance_uid"] for row in rows}
 
 
-def record(session: Session, delivery_id: int, outcome: Outcome, sent: Names | None = None) -> None:
-    """What became of an instance; `attempts` counts these. Delivered stays delivered."""
-    sent = sent or Names()
-    state = "delivered" if outcome.delivered else "failed" if outcome.permanent else "planned"
+def record(session: Session, delivery_id: int, *outcomes: Outcome) -> None:
+    """What became of instances; `attempts` counts these. Delivered stays delivered."""
     session.execute(
-        "UPDATE delivery_instance SET state = %s, remote_status = %s, cause = %s, "
-        "sent_as = %s, sent_series = %s, sent_study = %s, "
-        "attempts = attempts + 1, updated_at = now() "
-        "WHERE delivery_id = %s AND sop_instance_uid = %s "
-        "AND state NOT IN ('delivered', 'verified')",
+        "UPDATE delivery_instance i SET state = o.state, remote_status = o.remote_status, "
+        "cause = o.cause, sent_as = o.sent_as, sent_series = o.sent_series, "
+        "sent_study = o.sent_study, attempts = attempts + 1, updated_at = now() "
+        "FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], "
+        "%s::text[]) AS o (uid, state, remote_status, cause, sent_as, sent_series, sent_study) "
+        "WHERE delivery_id = %s AND sop_instance_uid = o.uid "
+        "AND i.state NOT IN ('delivered', 'verified')",
         [
-            state,
-            outcome.remote_status,
-            outcome.cause.replace("\0", ""),  # a destination's own words; PostgreSQL refuses it
-            sent.instance,
-            sent.series,
-            sent.study,
+            [outcome.sop_instance_uid for outcome in outcomes],
+            [outcome.state for outcome in outcomes],
+            [outcome.remote_status for outcome in outcomes],
+            # a destination's own words; PostgreSQL refuses this character
+            [outcome.cause.replace("\0", "") for outcome in outcomes],
+            [outcome.sent.instance for outcome in outcomes],
+            [outcome.sent.series for outcome in outcomes],
+            [outcome.sent.study for outcome in outcomes],
             delivery_id,
-            outcome.sop_instance_uid,
         ],
     )
 

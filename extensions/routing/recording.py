@@ -1,7 +1,7 @@
 """Writing down what a destination answered, while the next instance is on its way.
 
-A thread writes whatever answers there are in one transaction, at once, and then the next ones. So
-only the answers of the last moment are lost with a killed worker, and those instances come twice.
+A thread writes whatever answers there are in one transaction, and after a moment the next ones. So
+only the answers of that moment are lost with a killed worker, and those instances come twice.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-MOST_UNWRITTEN = 4  # the next instance waits until these are in the ledger
+MOST_UNWRITTEN = 32  # the next instance waits until these are in the ledger
+PAUSE_S = 0.01  # a transaction for each instance would cost more than sending it
 
 
 class Recorder[T]:
@@ -78,3 +79,7 @@ class Recorder[T]:
             with self._changed:
                 del self._unwritten[: len(now)]
                 self._changed.notify_all()
+                self._changed.wait_for(self._is_pressing, PAUSE_S)
+
+    def _is_pressing(self) -> bool:
+        return self._closed or len(self._unwritten) >= MOST_UNWRITTEN // 2

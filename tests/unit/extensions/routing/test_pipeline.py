@@ -16,11 +16,12 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from extensions import routing
-from extensions.routing import granting, reading
+from extensions.routing import granting, shelf
 from extensions.routing.granting import Grants
 from extensions.routing.ledger import Instance
 from extensions.routing.reading import ReadAhead
 from extensions.routing.recording import MOST_UNWRITTEN, Recorder
+from extensions.routing.shelf import Shelf
 from gateway.archive import Archive
 from gateway.errors import ArchiveUnavailable, DatabaseUnavailable, NotFound
 
@@ -42,7 +43,7 @@ def instances(*numbers: int) -> list[Instance]:
     return [Instance(**(fields | {"sop_instance_uid": f"1.2.{n}"})) for n in numbers]  # type: ignore[arg-type]
 
 
-class Shelf:
+class Holding:
     """An archive of one series, in an order of its own."""
 
     def __init__(self, *order: int, fails_after: int = 1000) -> None:
@@ -64,48 +65,73 @@ class Shelf:
         return file(int(uid.rpartition(".")[2]))
 
 
-def ahead(shelf: Shelf, todo: Sequence[Instance], *, whole: bool = True) -> ReadAhead:
-    return ReadAhead(cast("Archive", shelf), "1.1", todo, whole=whole)
+def ahead(
+    holding: Holding, todo: Sequence[Instance], spool: Path, *, whole: bool = True
+) -> ReadAhead:
+    return ReadAhead(cast("Archive", holding), "1.1", todo, whole=whole, spool=spool)
 
 
 @pytest.mark.parametrize("order", [(1, 2, 3, 4, 5), (5, 3, 1, 2, 4)])
 def test_a_series_is_read_as_a_whole_and_handed_out_in_the_ledgers_order(
-    order: tuple[int, ...],
+    tmp_path: Path, order: tuple[int, ...]
 ) -> None:
-    shelf, todo = Shelf(*order), instances(1, 2, 3, 4, 5)
-    with ahead(shelf, todo) as files:
+    holding, todo = Holding(*order), instances(1, 2, 3, 4, 5)
+    with ahead(holding, todo, tmp_path) as files:
+        first = files.file_of(todo[0])
+        time.sleep(0.2)
+        assert [first, *map(files.file_of, todo[1:])] == [file(n) for n in (1, 2, 3, 4, 5)]
+    assert holding.singly in ([], ["1.2.1"])
+
+
+def test_what_the_series_does_not_bring_is_asked_for_singly(tmp_path: Path) -> None:
+    holding, todo = Holding(1, 2, 3, 4, 5, fails_after=2), instances(1, 2, 3, 4, 5)
+    with ahead(holding, todo, tmp_path) as files:
         assert [files.file_of(each) for each in todo] == [file(n) for n in (1, 2, 3, 4, 5)]
-    assert shelf.singly == []
+    assert holding.singly[-3:] == ["1.2.3", "1.2.4", "1.2.5"]
 
 
-def test_what_the_series_does_not_bring_is_asked_for_singly() -> None:
-    shelf, todo = Shelf(1, 2, 3, 4, 5, fails_after=2), instances(1, 2, 3, 4, 5)
-    with ahead(shelf, todo) as files:
-        assert [files.file_of(each) for each in todo] == [file(n) for n in (1, 2, 3, 4, 5)]
-    assert shelf.singly == ["1.2.3", "1.2.4", "1.2.5"]
-
-
-def test_what_is_gone_is_told_as_the_archive_tells_it() -> None:
+def test_what_is_gone_is_told_as_the_archive_tells_it(tmp_path: Path) -> None:
     todo = instances(1, 2, 3, 4, 9)
-    with ahead(Shelf(1, 2, 3, 4), todo) as files, pytest.raises(NotFound):
+    with ahead(Holding(1, 2, 3, 4), todo, tmp_path) as files, pytest.raises(NotFound):
         files.file_of(todo[4])
 
 
-def test_of_little_that_is_left_nothing_else_is_read() -> None:
-    shelf, todo = Shelf(*range(100)), instances(96, 97, 98, 99)
-    with ahead(shelf, todo, whole=False) as files:
+def test_of_little_that_is_left_nothing_else_is_read(tmp_path: Path) -> None:
+    holding, todo = Holding(*range(100)), instances(96, 97, 98, 99)
+    with ahead(holding, todo, tmp_path, whole=False) as files:
         files.file_of(todo[0])
-    assert shelf.read == 0
+    assert holding.read == 0
 
 
-def test_no_more_is_read_ahead_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MOST_BYTES_AHEAD", 5000)
-    shelf, todo = Shelf(*range(100)), instances(*range(100))
-    with ahead(shelf, todo) as files:
+def test_no_more_is_read_ahead_than_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelf, "MOST_IN_MEMORY", 3000)
+    monkeypatch.setattr(shelf, "MOST_ON_DISK", 3000)
+    holding, todo = Holding(*range(100)), instances(*range(100))
+    with ahead(holding, todo, tmp_path) as files:
         files.file_of(todo[0])
         time.sleep(0.2)
-        assert shelf.read < 10
+        assert holding.read < 10
         assert [files.file_of(each) for each in todo[1:]] == [file(n) for n in range(1, 100)]
+
+
+def test_a_shelf_keeps_on_disk_what_memory_does_not_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "MOST_IN_MEMORY", 1500)
+    kept = Shelf({"1.2.1", "1.2.2", "1.2.3"}, tmp_path / "spool")
+    for number in (1, 2, 3, 4):
+        assert kept.put(f"1.2.{number}", file(number))
+    assert list((tmp_path / "spool").iterdir()) == []  # it has no name, so it cannot stay behind
+    assert [kept.take(f"1.2.{n}") for n in (3, 1, 2)] == [file(n) for n in (3, 1, 2)]
+    assert kept.take("1.2.4") is None  # nobody wanted it
+    assert kept.take("1.2.1") is None
+    kept.close()
+
+
+def test_a_shelf_that_is_closed_takes_nothing_more(tmp_path: Path) -> None:
+    kept = Shelf({"1.2.1"}, tmp_path)
+    kept.close()
+    assert not kept.put("1.2.1", file(1))
 
 
 def test_an_answer_is_written_at_once_and_those_meanwhile_together() -> None:
@@ -130,7 +156,7 @@ def test_the_next_instance_waits_when_too_much_is_not_written() -> None:
     noted: list[int] = []
 
     def note(recorder: Recorder[int]) -> None:
-        for answer in range(10):
+        for answer in range(40):
             recorder.note(answer)
             noted.append(answer)
 
@@ -141,7 +167,7 @@ def test_the_next_instance_waits_when_too_much_is_not_written() -> None:
         assert len(noted) == MOST_UNWRITTEN - 1
         go.set()
         thread.join(10)
-    assert noted == list(range(10))
+    assert noted == list(range(40))
 
 
 def test_what_could_not_be_written_is_raised() -> None:
@@ -169,6 +195,7 @@ def test_leave_is_asked_for_some_at_a_time_and_again_after_a_moment(
         asked.append(list(uids))
         return set(uids) - {"c"}
 
+    monkeypatch.setattr(granting, "AT_ONCE", 4)
     grants = Grants(["a", "b", "c", "d", "e"], ask)
     assert grants.may("a")
     assert grants.may("b")
@@ -180,6 +207,7 @@ def test_leave_is_asked_for_some_at_a_time_and_again_after_a_moment(
 
 
 def test_the_manual_says_how_many_may_come_twice() -> None:
-    assert (MOST_UNWRITTEN, granting.AT_ONCE) == (4, 4)
+    assert (MOST_UNWRITTEN, granting.AT_ONCE) == (32, 32)
     manual = Path(routing.__file__).with_name("README.md").read_text(encoding="utf-8")
-    assert "**At most four instances twice for each break.**" in manual
+    assert "**Hardly ever twice.**" in manual
+    assert "no more than 32 are ever unwritten" in manual
