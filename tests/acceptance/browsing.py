@@ -13,7 +13,6 @@ from selenium.common.exceptions import (
 )
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.acceptance.conftest import RunningGateway
@@ -78,9 +77,9 @@ def sign_in(browser: Chrome, gateway: RunningGateway, password: str = "", email:
     browser.delete_all_cookies()
     browser.get(gateway.url + "/sign-in")
     fill(browser, email=email or gateway.admin_email, password=password or gateway.admin_password)
-    button = browser.find_element(By.CSS_SELECTOR, "button.primary")
-    button.click()
-    wait_for(browser, staleness_of(button))
+    browser.execute_script("window.isLeft = true")
+    browser.find_element(By.CSS_SELECTOR, "button.primary").click()
+    wait_for(browser, lambda b: b.execute_script("return !window.isLeft"))
 
 
 def enter(browser: Chrome, gateway: RunningGateway, tenant: str = "north") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,7 +137,6 @@ def test_a_study_that_is_refused_says_with_which_status_and_release_tries_again(
     fill(browser, why="0x0124")
     click(browser, "form[role=search] button.primary")
     wait_for_text(browser, "2 refused: 0x0124")
-    picture(browser, "deliveries-failed")
     browser.find_element(By.ID, "release-all").click()
     browser.switch_to.alert.accept()
     wait_for_text(browser, "1 deliveries are tried again.")
@@ -165,11 +163,9 @@ def test_a_folder_is_set_up_and_a_study_sent_to_it_again_from_its_page(
     click(browser, "input[value=folder]")
     assert not browser.find_element(By.ID, "host").is_displayed()
     fill(browser, name="Disk", folder="out")
-    picture(browser, "destination-folder")
     click(browser, "button[value=test]")
     wait_for_text(browser, "Written and removed")
     browser.get(url + "/routing/destinations")
-    picture(browser, "destinations")
     study = gateway.send_phantom(tmp_path, "Again^Anna")
     page = f"{url}/studies/{study}"
     wait_for(browser, lambda b: b.get(page) or b.find_elements(By.ID, "replay"))
@@ -178,13 +174,5 @@ def test_a_folder_is_set_up_and_a_study_sent_to_it_again_from_its_page(
     browser.switch_to.alert.accept()
     wait_for_text(browser, "The study is sent again.")
     wait_for(browser, lambda b: "delivered" in text_of(b, "#deliveries"), 60)
-    picture(browser, "study-sent-again")
     files = list((gateway.data / "export" / "north" / "out").rglob("*.dcm"))
     assert len(files) == 2
-
-
-def picture(browser: Chrome, name: str) -> None:
-    """Keep a picture where ARGONATH_SCREENSHOTS names a folder."""
-    if folder := os.environ.get("ARGONATH_SCREENSHOTS"):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        browser.save_screenshot(str(Path(folder) / f"{name}.png"))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from extensions.polling.sources import create_source
 from extensions.routing import crosswalk_tables
 from extensions.routing.crosswalk_tables import By as Author
 from extensions.routing.destinations import create_destination
-from gateway import identity, tenancy
+from gateway import identity, invitations, share_links, tenancy
 from gateway.db import Database, Session
-from gateway.identity import Role
+from gateway.identity import Principal, Role
 from tests.acceptance import hospital
 from tests.acceptance.browsing import click, enter, fill, sign_in, wait_for, wait_for_text
 from tests.acceptance.conftest import RunningGateway, free_port
@@ -91,6 +93,10 @@ rules:
       - {do: suffix, tag: StudyDescription, text: " (research)"}
   - forward: {to: Research}
 """
+SOURCES = (
+    ("Photographs of the wards", "folder", {}),
+    ("Lakeside imaging", "dicomweb", {"url": "http://127.0.0.1:9/dicom-web"}),  # nobody is there
+)
 NUMBERS = {
     f"A10{number}": {"accession": f"RS-2026-{number:05}", "ward": ward}
     for number, ward in ((1206, "ER"), (1577, "N2"), (1622, "ICU"), (1745, "N2"), (1836, "ER"))
@@ -105,9 +111,7 @@ def filled(
     folder = tmp_path_factory.mktemp("hospital")
     receiver = Receiver(folder, "")
     receiver.start()
-    database = Database(
-        f"postgresql://argonath_app@/argonath?host={gateway.data}/run/postgresql", max_size=2
-    )
+    database = database_of(gateway)
     tenancy.create_tenant(database, TENANT, "Riverside Hospital", ["RIVERSIDE", "RIVERSIDE_CT"])
     add_people(database, gateway.admin_password)
     add_callers(database)
@@ -121,6 +125,12 @@ def filled(
     yield gateway
     database.close()
     receiver.kill()
+
+
+def database_of(gateway: RunningGateway) -> Database:
+    return Database(
+        f"postgresql://argonath_app@/argonath?host={gateway.data}/run/postgresql", max_size=2
+    )
 
 
 def add_people(database: Database, password: str) -> None:
@@ -165,6 +175,8 @@ def add_routing(database: Database, gateway: RunningGateway, receiver_port: int)
         add_rule(session, "Trauma at night", "", **NIGHT)
         add_rule(session, "Second opinion", "", **ON_DEMAND)
         add_tables(session)
+        for name, kind, settings in SOURCES:
+            create_source(session, name=name, kind=kind, settings=settings, actor=ADMIN)
 
 
 def add_tables(session: Session) -> None:
@@ -204,6 +216,13 @@ def spread_over_the_week(gateway: RunningGateway) -> None:
                 "WHERE study_instance_uid = %s",
                 [3 * 2**age, exam.study_uid],
             )
+
+
+@pytest.fixture
+def database(gateway: RunningGateway) -> Iterator[Database]:
+    database = database_of(gateway)
+    yield database
+    database.close()
 
 
 @pytest.fixture
@@ -248,6 +267,9 @@ TENANT_PAGES = {
     "crosswalks": "/routing/rules/crosswalks",
     "crosswalk": "/routing/rules/crosswalks/accessions",
     "crosswalk-new": "/routing/rules/crosswalks/new",
+    "notifications": "/routing/notifications",
+    "sources": "/polling/sources",
+    "source-new": "/polling/sources/new?kind=dicomweb",
     "people": "/people",
     "shared": "/shared",
     "keys": "/keys",
@@ -390,6 +412,51 @@ def test_a_new_key(filled: RunningGateway, window: Chrome) -> None:
     click(window, "form.body button.primary")
     wait_for_text(window, "It is shown only now")
     check(window, "key-new")
+
+
+def test_a_research_project(filled: RunningGateway, window: Chrome) -> None:
+    as_admin(window, filled)
+    window.get(filled.url + "/anonymize/projects/new")
+    fill(window, name="LUNG26")
+    click(window, "input[name=retain_patient_characteristics]")
+    check(window, "research-project-new")
+    click(window, "form.body button.primary")
+    wait_for_text(window, "New project")
+    check(window, "research-projects")
+    click(window, "a[aria-label='Look up a pseudonym of LUNG26']")
+    wait_for_text(window, "Pseudonym")
+    check(window, "identity")
+
+
+def test_a_link_to_a_study(filled: RunningGateway, window: Chrome, database: Database) -> None:
+    as_admin(window, filled)
+    open_study(window, filled, "Lindqvist")
+    click(window, "form[action$='/links'] button")
+    wait_for_text(window, "shown only now")
+    check(window, "link-new")
+    open_study(window, filled, "Lindqvist")
+    window.execute_script("document.querySelector('[aria-labelledby=sharing]').scrollIntoView()")
+    check(window, "sharing")
+    exam = next(exam for exam in hospital.EXAMS if exam.patient.startswith("Lindqvist"))
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    with database.tenant_session(TENANT) as session:
+        link = share_links.create(session, TENANT, exam.study_uid, tomorrow, ADMIN, with_code=True)
+    window.delete_all_cookies()
+    window.get(f"{filled.url}/s/{link.token}")
+    check(window, "link")
+    fill(window, code=link.code)
+    click(window, "button.primary")
+    wait_for_text(window, "This visit ends")
+    check(window, "link-study")
+
+
+def test_an_invitation(filled: RunningGateway, window: Chrome, database: Database) -> None:
+    with database.tenant_session(TENANT) as session:
+        anna = Principal(ADMIN, Role.OWNER, TENANT)
+        token = invitations.invite(session, anna, TENANT, "new@riverside.example", Role.MEMBER)
+    window.delete_all_cookies()
+    window.get(f"{filled.url}/invitations/{token}")
+    check(window, "invitation")
 
 
 @pytest.mark.parametrize(

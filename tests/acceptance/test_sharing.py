@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import threading
@@ -31,7 +30,6 @@ from tests.acceptance.test_viewer import CANVAS, chromium, drawn
 __all__ = ["chromium"]
 
 WITHIN_S = 1.0
-SHOTS = os.environ.get("ARGONATH_SCREENSHOTS")
 
 
 @dataclass
@@ -438,11 +436,6 @@ def test_somebody_signed_in_may_open_a_link_too(lent: Lent) -> None:
         assert after == own
 
 
-def picture(browser: Chrome, name: str) -> None:
-    if SHOTS:
-        browser.save_screenshot(str(Path(SHOTS) / f"{name}.png"))
-
-
 def test_in_a_browser_the_owner_makes_a_link_and_a_stranger_sees_the_pictures(
     lent: Lent, browser: Chrome, chromium: Chrome
 ) -> None:
@@ -452,14 +445,11 @@ def test_in_a_browser_the_owner_makes_a_link_and_a_stranger_sees_the_pictures(
     browser.find_element(By.CSS_SELECTOR, "form[action$='/links'] button").click()
     wait_for_text(browser, "shown only now")
     link, code = text_of(browser, "#link"), text_of(browser, "#code")
-    picture(browser, "link-new")
     browser.get(f"{gateway.url}/studies/{lent.study}")
     part = browser.find_element(By.CSS_SELECTOR, "[aria-labelledby=sharing]")
     browser.execute_script("arguments[0].scrollIntoView()", part)
-    picture(browser, "sharing")
 
     chromium.get(link.replace("localhost", "127.0.0.1"))
-    picture(chromium, "link")
     chromium.find_element(By.ID, "code").send_keys(code)
     chromium.find_element(By.CSS_SELECTOR, "button.primary").click()
     wait_for_text(chromium, "This visit ends")
@@ -467,7 +457,6 @@ def test_in_a_browser_the_owner_makes_a_link_and_a_stranger_sees_the_pictures(
         chromium,
         lambda b: b.execute_script("return document.querySelector('.picture img').naturalWidth"),
     )
-    picture(chromium, "link-study")
     chromium.find_element(By.LINK_TEXT, "Open in viewer").click()
     wait_for(chromium, lambda b: b.find_elements(By.CSS_SELECTOR, CANVAS), 90)
     wait_for(chromium, lambda b: drawn(b).max() > 200, 90)
