@@ -129,6 +129,7 @@ def test_what_somebody_types_survives_a_live_update(
     wait_for_text(browser, "of the rules is live.")
     study = gateway.send_phantom(tmp_path, "Other^Otto")
     wait_for_page(browser, gateway, f"/studies/{study}", "Check the name.")
+    wait_for(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "[id^=run-reason]"))
     browser.find_element(By.CSS_SELECTOR, "[id^=run-reason]").send_keys("Sent twice.")
     browser.execute_async_script("setTimeout(arguments[0], 4000)")
     reason = browser.find_element(By.CSS_SELECTOR, "[id^=run-reason]")
