@@ -210,5 +210,6 @@ def browser() -> Iterator[webdriver.Chrome]:
         options.add_argument(f"--{argument}")
     options.binary_location = "/usr/bin/chromium"
     driver = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
+    driver.implicitly_wait(5)  # for what a click brings
     yield driver
     driver.quit()

@@ -67,6 +67,7 @@ def chromium() -> Iterator[Chrome]:
     options.binary_location = "/usr/bin/chromium"
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = Chrome(options, ChromeService("/usr/bin/chromedriver"))
+    driver.implicitly_wait(5)  # for what a click brings
     yield driver
     driver.quit()
 
