@@ -7,14 +7,14 @@ policy applies as to everybody.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Generator
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
-from gateway import multipart
 from gateway.errors import ArchiveUnavailable, GatewayError, NotFound
+from gateway.files import Files, Place
 
 TENANT_HEADER = "X-Argonath-Tenant"
 _AS_RECEIVED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
@@ -45,6 +45,7 @@ class Archive:
         headers = {"Authorization": f"Bearer {internal_token}"}
         if tenant_id is not None:
             headers[TENANT_HEADER] = tenant_id
+        self._url, self._headers = url, headers
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
 
     def __enter__(self) -> Self:
@@ -83,19 +84,9 @@ class Archive:
         path = f"/dicom-web/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}"
         return _first_part(self._get(path, accept=_AS_RECEIVED))
 
-    def files_of_series(self, study_uid: str, series_uid: str) -> Generator[bytes]:
-        """The instances of a series, in the archive's own order, each as `file_of` gives it.
-
-        Raises ValueError where the answer cannot be read, also in the middle.
-        """
-        path = f"/dicom-web/studies/{study_uid}/series/{series_uid}"
-        try:
-            with self._http.stream("GET", path, headers={"Accept": _AS_RECEIVED}) as answer:
-                _check(path, answer)
-                boundary = multipart.boundary_of(answer.headers.get("Content-Type", ""))
-                yield from multipart.parts(answer.iter_raw(), boundary)
-        except httpx.TransportError as error:
-            raise ArchiveUnavailable(type(error).__name__) from error
+    def files(self, study_uid: str, patient_id: str, order: Sequence[Place] = ()) -> Files:
+        """For many files of a study, of the PatientID that its row has; to be closed."""
+        return Files(self, self._url, self._headers, study_uid, patient_id, order)
 
     def decompressed(self, study_uid: str, series_uid: str, instance_uid: str) -> bytes | None:
         """One instance in Explicit VR Little Endian; None: the archive has no decoder for it."""

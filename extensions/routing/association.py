@@ -9,9 +9,10 @@ from __future__ import annotations
 import select
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from io import BytesIO
+from itertools import batched
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
@@ -31,7 +32,7 @@ from extensions.routing.destination_settings import DimseSettings
 from gateway.errors import DestinationUnavailable
 
 MAX_PDU = 131072
-MOST_BYTES_AT_ONCE = 1 << 20  # each within the time limit, so that a slow line may take its time
+MOST_PARTS_AT_ONCE = 64
 RELEASE_S = 5.0
 # Types of PDU (PS3.8 section 9.3.1)
 _ACCEPTED, _REJECTED, _DATA, _RELEASE_ASKED = 0x02, 0x03, 0x04, 0x05
@@ -80,14 +81,25 @@ class Association:
         said, _, _ = select.select([self._socket], [], [], 0)
         return not said
 
-    def store(self, proposal: Proposal, sop_instance_uid: str, data_set: bytes) -> Dataset:
-        """The C-STORE response (PS3.7 section 9.3.1.2) to a data set that is encoded already."""
+    def store(
+        self,
+        proposal: Proposal,
+        sop_instance_uid: str,
+        data_set: bytes | memoryview,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Dataset:
+        """The C-STORE response (PS3.7 section 9.3.1.2) to a data set that is encoded already.
+
+        Calls `meanwhile` when all is sent, before it waits for the answer.
+        """
         self._message_id = self._message_id % 0xFFFF + 1
         context = self._contexts[proposal]
         command = _c_store(self._message_id, proposal[0], sop_instance_uid)
         try:
-            for part in _at_once(_pdus(context, command, data_set, self._room)):
-                self._socket.sendall(part)
+            pdus = _pdus(context, command, memoryview(data_set), self._room)
+            for parts in batched(pdus, MOST_PARTS_AT_ONCE, strict=False):
+                self._send(list(parts))
+            meanwhile()
             return self._answer()
         except TimeoutError as error:
             self.close()
@@ -107,6 +119,15 @@ class Association:
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()
+
+    def _send(self, parts: list[bytes | memoryview]) -> None:
+        """All of them, from where they lie: to copy a large object takes its time."""
+        while parts:
+            sent = self._socket.sendmsg(parts)
+            while parts and sent >= len(parts[0]):
+                sent -= len(parts.pop(0))
+            if parts:
+                parts[0] = memoryview(parts[0])[sent:]
 
     def _read_acceptance(self, answer: bytes, proposals: Sequence[Proposal]) -> None:
         acceptance = A_ASSOCIATE_AC()
@@ -227,25 +248,15 @@ def _ui(uid: str) -> bytes:
     return value + b"\0" * (len(value) % 2)
 
 
-def _pdus(context: int, command: bytes, data_set: bytes, room: int) -> Iterator[bytes]:
-    """P-DATA-TF PDUs (PS3.8 section 9.3.5 and annex E) of a message."""
-    for is_command, message in ((1, command), (0, data_set)):
+def _pdus(
+    context: int, command: bytes, data_set: memoryview, room: int
+) -> Iterator[bytes | memoryview]:
+    """P-DATA-TF PDUs (PS3.8 section 9.3.5 and annex E) of a message, each in two parts."""
+    for is_command, message in ((1, memoryview(command)), (0, data_set)):
         for start in range(0, len(message), room):
             part = message[start : start + room]
             last = 2 * (start + room >= len(message))
-            head = struct.pack(
+            yield struct.pack(
                 ">BxIIBB", _DATA, len(part) + 6, len(part) + 2, context, is_command | last
             )
-            yield head + part
-
-
-def _at_once(pdus: Iterator[bytes]) -> Iterator[bytes]:
-    gathered: list[bytes] = []
-    size = 0
-    for pdu in pdus:
-        gathered.append(pdu)
-        size += len(pdu)
-        if size >= MOST_BYTES_AT_ONCE:
-            yield b"".join(gathered)
-            gathered, size = [], 0
-    yield b"".join(gathered)
+            yield part

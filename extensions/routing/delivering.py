@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -22,10 +22,10 @@ from extensions.routing.granting import Grants
 from extensions.routing.ledger import Delivery, Instance
 from extensions.routing.limits import Throttle
 from extensions.routing.progress import LONGEST_PAUSE_S, Outcome
-from extensions.routing.reading import ReadAhead
+from extensions.routing.reading import Ahead
 from extensions.routing.recording import Recorder
-from extensions.routing.sending import Sender, open_sender
-from gateway import audit
+from extensions.routing.sending import Cues, Sender, open_sender
+from gateway import audit, studies
 from gateway.actions import NeedsPerson
 from gateway.context import TaskContext
 from gateway.db import Session
@@ -55,6 +55,7 @@ class _Work:
     delivery: Delivery
     destination: Destination
     todo: list[Instance]
+    patient_id: str
 
 
 class _Interrupted(GatewayError):
@@ -125,9 +126,10 @@ def _prepare(context: TaskContext, delivery_id: int, destination_id: int | None)
         if called:
             progress.begin(session, delivery_id)
         delivery = ledger.get_delivery(session, delivery_id)
+        study = studies.find(session, delivery.study_instance_uid) or {"patient_id": ""}
     if not called:
         raise Postpone(line.PARKED_S, "It waits for its turn.")
-    return _Work(context, delivery, destination, todo)
+    return _Work(context, delivery, destination, todo, study["patient_id"])
 
 
 def _deliver(work: _Work) -> tuple[float, str]:
@@ -178,10 +180,14 @@ def _send_all(work: _Work, sender: Sender, copier: Copier) -> str:
     refusals, later, answered = 0, "", False
     throttle = Throttle(work.destination.limits, began)
     grants = Grants([each.sop_instance_uid for each in work.todo], partial(_ask, work))
-    with _reading(work) as files, Recorder(partial(_record, context, work.delivery)) as recorder:
+    files = context.archive.files(
+        work.delivery.study_instance_uid, work.patient_id, [each.place for each in work.todo]
+    )
+    ahead = Ahead(work.todo, lambda instance: copier.copy(files.file_of(*instance.place)))
+    with closing(files), Recorder(partial(_record, context, work.delivery)) as recorder:
         for instance in work.todo:
             _go_on(work, began)
-            outcome, size_bytes = _send(work, sender, copier, instance, files, grants)
+            outcome, size_bytes = _send(work, sender, copier, instance, ahead, grants)
             recorder.note(outcome)
             if outcome.delivered and not answered:
                 with context.database.tenant_session(context.tenant_id) as session:
@@ -194,15 +200,10 @@ def _send_all(work: _Work, sender: Sender, copier: Copier) -> str:
             later = f"{outcome.remote_status}: {outcome.cause}" if postponed else later
             if refusals >= MOST_REFUSALS_IN_A_ROW:
                 raise DestinationUnavailable(later)
-            time.sleep(min(throttle.pause_s(size_bytes, time.monotonic()), LONGEST_RUN_S))
+            pause_s = throttle.pause_s(size_bytes, time.monotonic())
+            if pause_s > 0:  # else it would only give others a turn
+                time.sleep(min(pause_s, LONGEST_RUN_S))
     return later
-
-
-def _reading(work: _Work) -> ReadAhead:
-    whole = len(work.todo) * 2 > work.delivery.total
-    study_uid = work.delivery.study_instance_uid
-    spool = work.context.settings.data / "spool"
-    return ReadAhead(work.context.archive, study_uid, work.todo, whole=whole, spool=spool)
 
 
 def _ask(work: _Work, uids: Sequence[str]) -> set[str]:
@@ -224,14 +225,14 @@ def _send(
     sender: Sender,
     copier: Copier,
     instance: Instance,
-    files: ReadAhead,
+    ahead: Ahead,
     grants: Grants,
 ) -> tuple[Outcome, int]:
     """What became of it, and how many bytes it had."""
     context, delivery, uid = work.context, work.delivery, instance.sop_instance_uid
     place = (delivery.study_instance_uid, instance.series_instance_uid, uid)
     try:
-        file = copier.copy(files.file_of(instance))
+        file = ahead.file_of(instance)
     except NotFound:
         cause = "It is no longer in the archive."
         return Outcome(uid, False, True, "", cause), 0
@@ -248,7 +249,14 @@ def _send(
         plain = context.archive.decompressed(*place)
         return None if plain is None else copier.copy(plain)
 
-    outcome = _with_fallback(sender, instance, file, going, decompressed)
+    def meanwhile() -> None:
+        # An answer is on its way: whatever goes wrong here is found again when its turn has come.
+        with suppress(Exception):
+            ahead.ready_after(instance)
+            grants.after(uid)
+
+    cues = Cues(going, meanwhile)
+    outcome = _with_fallback(sender, instance, file, cues, decompressed)
     if not outcome.delivered and instance.attempts + 1 >= MOST_ATTEMPTS:
         outcome = Outcome(uid, False, True, outcome.remote_status, outcome.cause)
     if copier.changes:
@@ -260,18 +268,18 @@ def _with_fallback(
     sender: Sender,
     instance: Instance,
     file: bytes,
-    going: Callable[[], None],
+    cues: Cues,
     decompressed: Callable[[], bytes | None],
 ) -> Outcome:
     """Send it; a compressed one that is not accepted as it is goes decompressed, and says so."""
-    outcome = sender.send(instance, file, going)
+    outcome = sender.send(instance, file, cues)
     if not outcome.unreadable:
         return outcome
     plain = decompressed()
     if plain is None:
         cause = f"{outcome.cause} It cannot be decompressed here."
         return Outcome(instance.sop_instance_uid, False, True, outcome.remote_status, cause)
-    second = sender.send(instance, plain, going if outcome.never_sent else lambda: None)
+    second = sender.send(instance, plain, cues if outcome.never_sent else Cues())
     return replace(second, cause=DECOMPRESSED) if second.delivered else second
 
 

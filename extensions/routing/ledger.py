@@ -80,6 +80,11 @@ class Instance:
     sent_study: str = ""
     verified_at: datetime | None = None
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """In its study: SeriesInstanceUID and SOPInstanceUID."""
+        return self.series_instance_uid, self.sop_instance_uid
+
     @classmethod
     def to_send(cls, sop_instance_uid: str, series_instance_uid: str, sop_class_uid: str) -> Self:
         """One that no delivery has yet, e.g. to try a destination with."""

@@ -1,97 +1,30 @@
-"""Reading what is to be sent ahead, while what was read is being sent.
-
-A series is asked for as a whole: of what one instance costs the archive most is to find it. It
-comes in the archive's own order, which is another than ours, so what comes early waits on a shelf.
-What has not come when its turn is there is asked for by itself.
-"""
+"""The next file, made ready while the destination stores the one before."""
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing, suppress
-from io import BytesIO
-from pathlib import Path
-from types import TracebackType
-from typing import Self
-
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_partial
-from pydicom.tag import BaseTag
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from extensions.routing.ledger import Instance
-from extensions.routing.shelf import Shelf
-from gateway.archive import Archive
-from gateway.errors import GatewayError
-
-AT_LEAST = 4  # instances of a series; fewer are asked for one by one
 
 
-class ReadAhead:
-    """The files of a delivery, in the order in which they are asked for."""
+class Ahead:
+    """The files of a delivery, in its order; at most one is ready before its turn."""
 
-    def __init__(
-        self,
-        archive: Archive,
-        study_uid: str,
-        todo: Sequence[Instance],
-        *,
-        whole: bool,
-        spool: Path,
-    ) -> None:
-        """`whole`: most of the study is to be sent, so reading all of a series is no waste.
-
-        `spool`: a folder for what does not fit into memory.
-        """
-        self._archive, self._study_uid, self._spool = archive, study_uid, spool
-        counts = Counter(instance.series_instance_uid for instance in todo)
-        self._wanted = {uid for uid, count in counts.items() if whole and count >= AT_LEAST}
-        self._todo = todo
-        self._shelf: Shelf | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._clear()
+    def __init__(self, todo: Sequence[Instance], make: Callable[[Instance], bytes]) -> None:
+        """`make` reads a file and changes it as its rule says."""
+        self._make = make
+        self._after = {one.sop_instance_uid: other for one, other in pairwise(todo)}
+        self._ready: dict[str, bytes] = {}
 
     def file_of(self, instance: Instance) -> bytes:
-        """One instance as it was received; raises as `Archive.file_of` does."""
-        series_uid, uid = instance.series_instance_uid, instance.sop_instance_uid
-        if series_uid in self._wanted:
-            self._wanted.discard(series_uid)
-            self._clear()
-            self._begin(series_uid)
-        found = self._shelf.take(uid) if self._shelf else None
-        return found or self._archive.file_of(self._study_uid, series_uid, uid)
+        """What leaves; raises as `make` does."""
+        found = self._ready.pop(instance.sop_instance_uid, None)
+        return self._make(instance) if found is None else found
 
-    def _begin(self, series_uid: str) -> None:
-        wanted = {i.sop_instance_uid for i in self._todo if i.series_instance_uid == series_uid}
-        self._shelf = Shelf(wanted, self._spool)
-        threading.Thread(target=self._fill, args=(self._shelf, series_uid), daemon=True).start()
-
-    def _fill(self, shelf: Shelf, series_uid: str) -> None:
-        # Whoever waits asks for what is missing by itself, and is told what is wrong.
-        with (
-            suppress(GatewayError, ValueError, InvalidDicomError, AttributeError, OSError),
-            closing(self._archive.files_of_series(self._study_uid, series_uid)) as files,
-        ):
-            for file in files:
-                uid = str(read_partial(BytesIO(file), stop_when=_is_after_name).SOPInstanceUID)
-                if not shelf.put(uid, file):
-                    return
-
-    def _clear(self) -> None:
-        if self._shelf:
-            self._shelf.close()
-        self._shelf = None
-
-
-def _is_after_name(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-    return bool(tag > 0x00080018)  # (0008,0018) SOP Instance UID
+    def ready_after(self, instance: Instance) -> None:
+        """Make the next one ready; raises as `make` does, and again when its turn has come."""
+        following = self._after.get(instance.sop_instance_uid)
+        if following is None or following.sop_instance_uid in self._ready:
+            return
+        self._ready = {following.sop_instance_uid: self._make(following)}

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 MOST_UNWRITTEN = 32  # the next instance waits until these are in the ledger
-PAUSE_S = 0.01  # a transaction for each instance would cost more than sending it
+PAUSE_S = 0.02  # a transaction for each instance would cost more than sending it
 
 
 class Recorder[T]:
@@ -48,7 +48,8 @@ class Recorder[T]:
         """Have an answer written; raises what kept the ones before from being written."""
         with self._changed:
             self._unwritten.append(answer)
-            self._changed.notify_all()
+            if len(self._unwritten) == 1 or self._is_pressing():
+                self._changed.notify_all()  # not for each: the other thread would take its time
             self._changed.wait_for(
                 lambda: self._error is not None or len(self._unwritten) < MOST_UNWRITTEN
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from types import TracebackType
@@ -17,7 +16,7 @@ from pydicom.uid import UID
 from extensions.routing.destination_settings import DicomwebSettings
 from extensions.routing.ledger import Instance
 from extensions.routing.progress import Outcome
-from extensions.routing.sending import outcome_of
+from extensions.routing.sending import Cues, outcome_of
 from gateway.errors import DestinationUnavailable
 
 _FAILED_SOP_SEQUENCE = "00081198"
@@ -46,12 +45,12 @@ class DicomwebSender:
     ) -> None:
         self._http.close()
 
-    def send(self, instance: Instance, file: bytes, going: Callable[[], None]) -> Outcome:
+    def send(self, instance: Instance, file: bytes, cues: Cues) -> Outcome:
         """Send one file; raises `DestinationUnavailable` when there was no answer."""
         boundary = secrets.token_hex(16)
         head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
         kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
-        going()
+        cues.going()
         try:
             answer = self._http.post(
                 self._url,

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from io import BytesIO
 from types import TracebackType
 from typing import Self
 
 from pydicom import dcmread
-from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_dataset, read_preamble
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.dsutils import encode
 
+from extensions.routing import file_meta
 from extensions.routing.association import Association, Proposal
 from extensions.routing.destination_settings import DimseSettings
 from extensions.routing.ledger import Instance
 from extensions.routing.progress import Outcome
-from extensions.routing.sending import outcome_of
+from extensions.routing.sending import Cues, outcome_of
 
 MOST_CONTEXTS = 128  # PS3.8 section 9.3.2.2: ids are the odd numbers below 256
 _PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
@@ -44,26 +41,24 @@ class DimseSender:
     ) -> None:
         self._close()
 
-    def send(self, instance: Instance, file: bytes, going: Callable[[], None]) -> Outcome:
+    def send(self, instance: Instance, file: bytes, cues: Cues) -> Outcome:
         """Send one file; raises `DestinationUnavailable` when there was no answer."""
         try:
-            meta, data_set = _split(file)
-            wanted = (UID(meta.MediaStorageSOPClassUID), UID(meta.TransferSyntaxUID))
-            uid = str(meta.MediaStorageSOPInstanceUID)
-        except (InvalidDicomError, AttributeError, ValueError, EOFError):
+            sop_class, uid, syntax, data_set = file_meta.split(file)
+        except ValueError:
             return Outcome(instance.sop_instance_uid, False, True, "", "Its file is damaged.")
-        self._negotiate(wanted)
-        if wanted in self._accepted:
-            return self._store(instance, wanted, uid, data_set, going)
+        self._negotiate((sop_class, syntax))
+        if (sop_class, syntax) in self._accepted:
+            return self._store(instance, (sop_class, syntax), uid, data_set, cues)
         for plain in _PLAIN:
-            if wanted[1] in _PLAIN and (wanted[0], plain) in self._accepted:
+            if syntax in _PLAIN and (sop_class, plain) in self._accepted:
                 converted = _converted(file, plain)
                 if converted is None:
                     cause = "It cannot be converted to what the destination accepts."
                     return Outcome(instance.sop_instance_uid, False, True, "", cause)
-                return self._store(instance, (wanted[0], plain), uid, converted, going)
-        cause = f"The destination accepts no {wanted[0].name} in {wanted[1].name}."
-        compressed = wanted[1].is_compressed
+                return self._store(instance, (sop_class, plain), uid, converted, cues)
+        cause = f"The destination accepts no {sop_class.name} in {syntax.name}."
+        compressed = syntax.is_compressed
         return Outcome(
             instance.sop_instance_uid, False, True, "", cause, compressed, never_sent=True
         )
@@ -73,12 +68,12 @@ class DimseSender:
         instance: Instance,
         proposal: Proposal,
         uid: str,
-        data_set: bytes,
-        going: Callable[[], None],
+        data_set: bytes | memoryview,
+        cues: Cues,
     ) -> Outcome:
         assert self._association is not None
-        going()
-        answer = self._association.store(proposal, uid, data_set)
+        cues.going()
+        answer = self._association.store(proposal, uid, data_set, cues.meanwhile)
         outcome = outcome_of(instance.sop_instance_uid, int(answer.Status))
         if not outcome.delivered and answer.get("ErrorComment"):
             # Its own words may quote the object, but they stay in the tenant's ledger.
@@ -112,19 +107,6 @@ class DimseSender:
             association.release()
         elif association is not None:
             association.close()
-
-
-def _split(file: bytes) -> tuple[Dataset, bytes]:
-    """The file meta information (PS3.10 section 7.1) and the data set as it is encoded."""
-    stream = BytesIO(file)
-    read_preamble(stream, False)
-    meta = read_dataset(
-        stream,
-        is_implicit_VR=False,
-        is_little_endian=True,
-        stop_when=lambda tag, _vr, _length: tag.group != 2,
-    )
-    return meta, file[stream.tell() :]
 
 
 def _converted(file: bytes, syntax: UID) -> bytes | None:

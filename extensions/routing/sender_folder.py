@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,6 +13,7 @@ from extensions.routing.destination_settings import FolderSettings
 from extensions.routing.ledger import Instance
 from extensions.routing.name_pattern import NoName, name_of
 from extensions.routing.progress import Outcome
+from extensions.routing.sending import Cues
 from gateway.errors import DestinationUnavailable
 
 WRITTEN = "written"
@@ -37,14 +37,14 @@ class FolderSender:
     ) -> None:
         pass
 
-    def send(self, instance: Instance, file: bytes, going: Callable[[], None]) -> Outcome:
+    def send(self, instance: Instance, file: bytes, cues: Cues) -> Outcome:
         """Write one file; raises `DestinationUnavailable` when the folder takes none."""
         uid = instance.sop_instance_uid
         try:
             name = name_of(self._settings.pattern, file)
         except NoName as error:
             return Outcome(uid, False, True, "", str(error))
-        going()
+        cues.going()
         try:
             write(self._root, Path(self._settings.folder, name), file)
         except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from extensions.routing.destination_settings import S3Settings
 from extensions.routing.ledger import Instance
 from extensions.routing.name_pattern import NoName, name_of
 from extensions.routing.progress import Outcome
+from extensions.routing.sending import Cues
 from gateway.errors import DestinationUnavailable
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -42,14 +43,14 @@ class S3Sender:
     ) -> None:
         self._s3.close()
 
-    def send(self, instance: Instance, file: bytes, going: Callable[[], None]) -> Outcome:
+    def send(self, instance: Instance, file: bytes, cues: Cues) -> Outcome:
         """Put one file; raises `DestinationUnavailable` when it was not answered."""
         uid = instance.sop_instance_uid
         try:
             key = str(name_of(self._settings.pattern, file))
         except NoName as error:
             return Outcome(uid, False, True, "", str(error))
-        going()
+        cues.going()
         try:
             status = self._put(key, file)
         except ClientError as error:

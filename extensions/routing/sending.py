@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from extensions.routing.destination_settings import (
     DestinationSettings,
@@ -20,6 +20,20 @@ SUCCESS = 0x0000
 DUPLICATE = 0x0111  # PS3.7 annex C: it is there already, e.g. because our worker was killed
 
 
+def _nothing() -> None:
+    pass
+
+
+class Cues(NamedTuple):
+    """What a sender calls, and may raise: `going`, when it has a connection and a file goes out.
+
+    `meanwhile` when that is out and there is an answer to wait for, if the sender can.
+    """
+
+    going: Callable[[], None] = _nothing
+    meanwhile: Callable[[], None] = _nothing
+
+
 class Sender(Protocol):
     """Sends one instance after the other over a connection that it keeps."""
 
@@ -32,11 +46,8 @@ class Sender(Protocol):
         trace: TracebackType | None,
     ) -> None: ...
 
-    def send(self, instance: Instance, file: bytes, going: Callable[[], None]) -> Outcome:
-        """Send a DICOM file; raises `DestinationUnavailable` when there was no answer.
-
-        Calls `going` before the file goes out, where that is known after there is a connection.
-        """
+    def send(self, instance: Instance, file: bytes, cues: Cues) -> Outcome:
+        """Send a DICOM file; raises `DestinationUnavailable` when there was no answer."""
 
 
 def open_sender(settings: DestinationSettings, exports: Path) -> Sender:

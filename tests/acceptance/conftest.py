@@ -23,6 +23,7 @@ import pytest
 from dicomweb_client.api import DICOMwebClient
 from selenium import webdriver
 
+from gateway.archive import Archive
 from gateway.phantom import ct_phantom
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -77,16 +78,25 @@ class RunningGateway:
         except httpx.TransportError:
             return False
 
-    def argonath(self, *words: str) -> str:
-        """What the command `argonath` prints."""
+    def inner_environment(self) -> dict[str, str]:
+        """As the parts of the gateway have it."""
         environment = {**self.environment}
         for line in (self.data / "run/environment").read_text().splitlines():
             name, _, value = line.removeprefix("export ").partition("=")
             environment[name] = value.strip("'")
+        return environment
+
+    def archive(self, tenant_id: str) -> Archive:
+        """As our own processes have it."""
+        token = (self.data / "secrets/internal_token").read_text().strip()
+        return Archive(self.inner_environment()["ARGONATH_ORTHANC_URL"], token, tenant_id)
+
+    def argonath(self, *words: str) -> str:
+        """What the command `argonath` prints."""
         done = subprocess.run(
             [sys.executable, "-m", "gateway.cli", *words],
             cwd=CHECKOUT,
-            env=environment,
+            env=self.inner_environment(),
             check=True,
             capture_output=True,
             text=True,

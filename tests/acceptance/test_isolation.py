@@ -9,6 +9,7 @@ import pytest
 from pydicom import dcmread
 from requests import HTTPError
 
+from gateway.errors import NotFound
 from gateway.phantom import ct_phantom
 from tests.acceptance.conftest import RunningGateway, study_uid_of
 
@@ -44,6 +45,30 @@ def test_the_owner_reads_metadata_a_frame_and_the_whole_study(
     assert client.retrieve_instance_frames(*uids, frame_numbers=[1])[0] == first.PixelData
     got = {ds.SOPInstanceUID: ds for ds in client.retrieve_series(*uids[:2])}
     assert got == {ds.SOPInstanceUID: ds for ds in sent}
+
+
+def test_our_own_process_reads_files_of_the_tenant_it_acts_for_alone(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
+    sent = dcmread(BytesIO(ct_phantom(1, seed=f"{tmp_path}")[0]))
+    sent.SpecificCharacterSet, sent.PatientID = "ISO_IR 100", "Müller/7"
+    sent.save_as(tmp_path / "0.dcm")
+    assert gateway.storescu(tmp_path / "0.dcm").returncode == 0
+    for tenant, patient_id, quick in (
+        ("north", "Müller/7", True),
+        ("north", "somebody", False),  # found by its UIDs
+        ("south", "Müller/7", False),
+    ):
+        with gateway.archive(tenant) as archive:
+            files = archive.files(sent.StudyInstanceUID, patient_id)
+            if tenant == "north":
+                got = dcmread(BytesIO(files.file_of(sent.SeriesInstanceUID, sent.SOPInstanceUID)))
+                assert got == dcmread(tmp_path / "0.dcm")
+            else:
+                with pytest.raises(NotFound):
+                    files.file_of(sent.SeriesInstanceUID, sent.SOPInstanceUID)
+            assert files.is_quick is quick
+            files.close()
 
 
 def test_another_tenant_finds_nothing_and_gets_404(gateway: RunningGateway, study: str) -> None:

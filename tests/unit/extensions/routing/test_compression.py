@@ -13,6 +13,7 @@ from extensions.routing.destination_settings import DicomwebSettings
 from extensions.routing.ledger import Instance
 from extensions.routing.progress import Outcome
 from extensions.routing.sender_dicomweb import DicomwebSender
+from extensions.routing.sending import Cues
 from tests.integration.routing.conftest import make_file
 from tests.unit.extensions.routing.test_sending import failed
 
@@ -29,7 +30,7 @@ def stow(answer: httpx.Response, file: bytes) -> Outcome:
     with DicomwebSender(DicomwebSettings(url="https://pacs.example/dicom-web")) as sender:
         sender._http.close()
         sender._http = httpx.Client(transport=httpx.MockTransport(lambda _: answer))
-        return sender.send(Instance.to_send("1.2", "1", "1"), file, lambda: None)
+        return sender.send(Instance.to_send("1.2", "1", "1"), file, Cues())
 
 
 @pytest.mark.parametrize(

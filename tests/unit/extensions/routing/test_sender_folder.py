@@ -8,6 +8,7 @@ from extensions.routing import sender_folder
 from extensions.routing.destination_settings import FolderSettings
 from extensions.routing.ledger import Instance
 from extensions.routing.sender_folder import FolderSender, write
+from extensions.routing.sending import Cues
 from gateway.errors import DestinationUnavailable
 from tests.integration.routing.conftest import make_file
 
@@ -17,7 +18,7 @@ SETTINGS = FolderSettings(folder="research", pattern="{PatientID}/{SOPInstanceUI
 def send(root: Path, file: bytes) -> str:
     instance = Instance.to_send("1.2.3", "1.2", "1.2")
     with FolderSender(SETTINGS, root) as sender:
-        return sender.send(instance, file, lambda: None).remote_status
+        return sender.send(instance, file, Cues()).remote_status
 
 
 def files(root: Path) -> dict[str, bytes]:
