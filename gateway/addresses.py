@@ -44,6 +44,15 @@ type HttpUrl = Annotated[str, BeforeValidator(stripped), AfterValidator(_http_ur
 type Host = Annotated[str, BeforeValidator(stripped), AfterValidator(_host)]
 
 
+def one_way_to_authenticate(settings: Any) -> Any:
+    """A validator of models with `token`, `username` and `password`: one way whole, or none."""
+    if settings.token and (settings.username or settings.password):
+        raise ValueError("token: give either a token or a username and password, not both")
+    if bool(settings.username) != bool(settings.password):
+        raise ValueError("password: a username and its password belong together")
+    return settings
+
+
 def complaints(error: ValidationError) -> list[str]:
     """What is wrong with each field, without what was typed: it may be a password or a patient."""
     return [_complaint(dict(e)) for e in error.errors(include_input=False, include_url=False)]

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from flask import Blueprint
 
-    from gateway.actions import Action
+    from gateway.actions import Action, Step
+    from gateway.arriving import Transform
     from gateway.context import ServiceContext, TaskContext
     from gateway.db import Session
     from gateway.events import StudyArriving, StudyDeleted, StudyStable
@@ -25,6 +26,19 @@ if TYPE_CHECKING:
 PROJECT = "argonath"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class NodeHooks:
+    """Called by the node, inside Orthanc."""
+
+    @hookspec
+    def transform_instance(self, session: Session) -> Mapping[str, Transform]:
+        """By tenant, what changes its instances before they are stored; no entry: nothing does.
+
+        Asked at the start and after each ``pg_notify('argonath_transform', '')``; `session` sees
+        all tenants. A tenant whose transform is not known gets one that raises.
+        """
+        raise NotImplementedError
 
 
 class ActionHooks:
@@ -77,6 +91,14 @@ class PortalHooks(ActionHooks):
         """A part of the page of one study."""
 
     @hookspec
+    def uses_of_step(self, session: Session, step: Step) -> Sequence[str]:
+        """Where the tenant does this action with (at least) these settings, or still will.
+
+        In words, such as ``rule 'CT'``: asked before what the settings name is deleted.
+        """
+        raise NotImplementedError
+
+    @hookspec
     def overview_figures(self, session: Session) -> Sequence[Figure]:
         """Numbers for a tenant's first page."""
         raise NotImplementedError
@@ -95,4 +117,9 @@ class ServiceHooks:
         """Serve until `stop` is set, then return within a second; what raises is started again."""
 
 
-HOSTS: dict[str, type] = {"worker": WorkerHooks, "portal": PortalHooks, "service": ServiceHooks}
+HOSTS: dict[str, type] = {
+    "node": NodeHooks,
+    "worker": WorkerHooks,
+    "portal": PortalHooks,
+    "service": ServiceHooks,
+}

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
+import pluggy
+
 from gateway import access, audit
 from gateway.access import Action
-from gateway.actions import Actions
+from gateway.actions import Actions, Step
 from gateway.archive import Archive
 from gateway.db import Database, Session
 from gateway.errors import GatewayError
@@ -85,7 +87,10 @@ class Who(TypedDict):
 
 @dataclass(frozen=True)
 class PortalContext:
-    """The portal's settings, rows and archive, who asks now, and what rules can do."""
+    """The portal's settings, rows and archive, who asks now, and what rules can do.
+
+    `hooks`: what every extension answers.
+    """
 
     settings: Settings
     database: Database
@@ -93,6 +98,7 @@ class PortalContext:
     principal: Callable[[], Principal]
     origin: Callable[[], str]
     actions: Actions
+    hooks: pluggy.HookRelay
 
     def tenant(self) -> str:
         """The tenant in which the present principal works; raises `NoTenantEntered`.
@@ -125,6 +131,11 @@ class PortalContext:
     def may(self, action: Action) -> bool:
         """Whether to offer `action` on the page; the page that does it needs it."""
         return access.permits(self.principal(), action)
+
+    def uses_of(self, session: Session, step: Step) -> list[str]:
+        """Where the tenant does `step`, or still will; see `PortalHooks.uses_of_step`."""
+        told = self.hooks.uses_of_step(session=session, step=step)
+        return [use for of_extension in told for use in of_extension]
 
     def archive(self, tenant_id: str, *, timeout_s: float = 5.0) -> Archive:
         """The archive of one tenant, for as long as somebody looks at an empty page."""

@@ -68,7 +68,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     atexit.register(database.close)  # else the pool's threads hold the process for 20 s
     manager = plugins.load("portal", found)
     app.extensions["argonath"] = PortalContext(
-        settings, database, found, guard.principal, guard.origin, Actions.of(manager)
+        settings,
+        database,
+        found,
+        guard.principal,
+        guard.origin,
+        Actions.of(manager),
+        manager.hook,
     )
     app.extensions["argonath_authenticator"] = Authenticator.of(settings, database)
     for module in (guard, errors, assets, view):

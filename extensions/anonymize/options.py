@@ -13,6 +13,7 @@ from gateway.errors import InvalidInput
 
 type Code = tuple[str, str]  # value and meaning, of the scheme DCM (PS3.16 CID 7050)
 
+LONGEST_DESCRIPTION = 200
 BASIC_PROFILE: Code = ("113100", "Basic Application Confidentiality Profile")
 
 
@@ -65,6 +66,13 @@ _DATES: Mapping[str, Switch] = {
 }
 
 
+# What pseudonyms, UIDs and dates of copies depend on: a later copy must fit those that have left.
+FIXED = frozenset({"retain_uids", "dates", "shift_days"})
+CHANGEABLE: Mapping[str, Switch] = {
+    name: switch for name, switch in SWITCHES.items() if name not in FIXED
+}
+
+
 class Options(BaseModel):
     """Everything off is the Basic Application Level Confidentiality Profile itself."""
 
@@ -110,6 +118,20 @@ def options_of(form: Mapping[str, str]) -> Options:
     given: dict[str, Any] = {name: form.get(name) == "yes" for name in SWITCHES}
     given |= {name: form[name] for name in ("dates", "shift_days", "burned_in") if form.get(name)}
     return parse_options(given)
+
+
+def changed(options: Options, form: Mapping[str, str]) -> Options:
+    """The options as a filled-in form changes them; those that are `FIXED` stay."""
+    fixed = {name: getattr(options, name) for name in FIXED}
+    return parse_options(options_of(form).model_dump() | fixed)
+
+
+def check_description(text: str) -> str:
+    """What people say of a project; raises `InvalidInput`."""
+    description = text.strip()
+    if len(description) > LONGEST_DESCRIPTION:
+        raise InvalidInput(f"description: at most {LONGEST_DESCRIPTION} characters.")
+    return description
 
 
 def check_name(text: str) -> str:

@@ -1,8 +1,8 @@
-"""Research projects under /anonymize: the list, a new one, and who is behind a pseudonym."""
+"""Research projects under /anonymize: list, create, change, delete; who is behind a pseudonym."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, cast
 
 from flask import Blueprint, current_app, flash, redirect, render_template, request
@@ -10,7 +10,14 @@ from flask.typing import ResponseReturnValue
 
 from extensions.anonymize import identities, projects
 from extensions.anonymize.action import ANONYMIZE
-from extensions.anonymize.options import SWITCHES, Options, options_of
+from extensions.anonymize.options import (
+    CHANGEABLE,
+    LONGEST_DESCRIPTION,
+    SWITCHES,
+    Options,
+    changed,
+    options_of,
+)
 from gateway import access, actions
 from gateway.errors import Conflict, GatewayError, InvalidInput
 from gateway.hookspecs import hookimpl
@@ -48,7 +55,7 @@ def show_projects() -> str:
     return render_template(
         "anonymize/projects.html",
         found=found,
-        may_create=_portal().may(access.Action.CHANGE_ROUTING),
+        may_change=_portal().may(access.Action.CHANGE_ROUTING),
         may_reidentify=_portal().may(access.Action.REIDENTIFY),
     )
 
@@ -58,14 +65,20 @@ def show_projects() -> str:
 def show_new(error: GatewayError | None = None) -> ResponseReturnValue:
     """The form of a new project."""
     values = dict(request.form) if error else Options().model_dump()
-    page = render_template("anonymize/new.html", switches=SWITCHES, values=values, error=error)
+    page = render_template(
+        "anonymize/new.html",
+        switches=SWITCHES,
+        longest=LONGEST_DESCRIPTION,
+        values=values,
+        error=error,
+    )
     return page, error.http_status if error else 200
 
 
 @pages.post("/projects/new")
 @Needs(access.Action.CHANGE_ROUTING)
 def create() -> ResponseReturnValue:
-    """Create a project; its options are for good."""
+    """Create a project."""
     key = _portal().settings.encryption_key
     try:
         options = options_of(request.form)
@@ -74,12 +87,77 @@ def create() -> ResponseReturnValue:
                 session,
                 request.form.get("name", ""),
                 options,
+                description=request.form.get("description", ""),
                 encryption_key=key,
                 **_portal().who(),
             )
     except (InvalidInput, Conflict) as error:
         return show_new(error)
     flash(f"The research project {project.name} is created.")
+    return redirect("/anonymize/projects", 303)
+
+
+@pages.get("/projects/<int:number>")
+@Needs(access.Action.CHANGE_ROUTING)
+def show_project(
+    number: int, error: GatewayError | None = None, typed: Mapping[str, str] | None = None
+) -> ResponseReturnValue:
+    """What can be changed, what is fixed, and what still uses the project."""
+    with _portal().tenant_session() as session:
+        project = projects.get_project(session, number)
+        uses = _portal().uses_of(session, project.step)
+    kept = project.options.model_dump() | {"description": project.description}
+    page = render_template(
+        "anonymize/project.html",
+        project=project,
+        uses=uses,
+        switches=CHANGEABLE,
+        longest=LONGEST_DESCRIPTION,
+        values=kept if typed is None else typed,
+        error=error,
+    )
+    return page, error.http_status if error else 200
+
+
+@pages.post("/projects/<int:number>")
+@Needs(access.Action.CHANGE_ROUTING)
+def change(number: int) -> ResponseReturnValue:
+    """Change the description, and the options on which no pseudonym depends."""
+    try:
+        with _portal().tenant_session() as session:
+            project = projects.get_project(session, number)
+            projects.change_project(
+                session,
+                project,
+                description=request.form.get("description", ""),
+                options=changed(project.options, request.form),
+                **_portal().who(),
+            )
+    except InvalidInput as error:
+        return show_project(number, error, request.form)
+    flash(f"The research project {project.name} is saved.")
+    return redirect(f"/anonymize/projects/{number}", 303)
+
+
+@pages.post("/projects/<int:number>/delete")
+@Needs(access.Action.CHANGE_ROUTING)
+def delete(number: int) -> ResponseReturnValue:
+    """Delete a project that nothing uses, with its way back."""
+    with _portal().tenant_session() as session:
+        project = projects.get_project(session, number)
+    try:
+        with _portal().tenant_session() as session:
+            projects.delete_project(
+                session,
+                project,
+                confirmed=request.form.get("confirmed", ""),
+                uses=_portal().uses_of(session, project.step),
+                **_portal().who(),
+            )
+    except (InvalidInput, projects.ProjectInUse) as error:
+        _portal().record_failure("delete-project", f"research project {project.name}", error.code)
+        return show_project(number, error)
+    flash(f"The research project {project.name} and its way back are deleted.")
     return redirect("/anonymize/projects", 303)
 
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from extensions.polling import filters
 from extensions.polling.schedule import Window
-from gateway.addresses import AETitle, Host, HttpUrl, complaints
+from gateway.addresses import AETitle, Host, HttpUrl, complaints, one_way_to_authenticate
 from gateway.errors import InvalidInput
 
 type Kind = Literal["dicomweb", "dimse", "folder"]
@@ -83,13 +83,7 @@ class DicomwebSource(Polled):
     username: str = Field("", description="For HTTP Basic authentication.")
     password: str = Field("", description="Of that user.", repr=False)
 
-    @model_validator(mode="after")
-    def _one_way_to_authenticate(self) -> DicomwebSource:
-        if self.token and (self.username or self.password):
-            raise ValueError("token: give either a token or a username and password, not both")
-        if bool(self.username) != bool(self.password):
-            raise ValueError("password: a username and its password belong together")
-        return self
+    _authenticates = model_validator(mode="after")(one_way_to_authenticate)
 
     @property
     def address(self) -> str:

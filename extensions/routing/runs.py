@@ -167,6 +167,20 @@ def discard(session: Session, run_id: int, reason: str, *, actor: str, origin: s
     _audit(session, run, "discard-study", actor, origin, reason)
 
 
+def forget_values(session: Session, study_uid: str) -> None:
+    """The study was deleted: so is what its rules saw; which conditions were met stays."""
+    for table in ("rule_run", "delivery"):
+        session.execute(
+            f"""
+            UPDATE {table} SET reason = (
+                SELECT coalesce(jsonb_agg(line - 'seen' ORDER BY place), '[]')
+                FROM jsonb_array_elements(reason) WITH ORDINALITY AS told (line, place))
+            WHERE study_instance_uid = %s
+            """.encode(),  # noqa: S608  ours
+            [study_uid],
+        )
+
+
 def _wanted(session: Session, run_id: int) -> Run:
     run = get_run(session, run_id)
     if run.state not in {"held", "failed"}:

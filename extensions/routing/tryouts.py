@@ -23,7 +23,10 @@ KEEP = 20  # of a tenant
 
 @dataclass(frozen=True)
 class Tryout:
-    """A draft, on how many studies it is tried, and what came of it so far."""
+    """A draft, on how many studies it is tried, and what came of it so far.
+
+    `state` is ``running``, ``done``, or ``failed`` for good, for the reason `cause`.
+    """
 
     tryout_id: int
     rules: list[dict[str, Any]]
@@ -34,6 +37,19 @@ class Tryout:
     report: Mapping[str, Any]
     author: str
     created_at: datetime
+    cause: str
+
+
+# The job says how it ended, as nothing else does when its worker was killed. It was made in the
+# try-out's own transaction, so at the same moment, by which the index finds it; it is forgotten
+# some time after it has ended.
+_GET = """
+    SELECT t.*, j.state AS job_state, coalesce(j.last_error, '') AS cause FROM tryout t
+    LEFT JOIN job j ON j.created_at = t.created_at AND j.tenant_id = t.tenant_id
+        AND j.extension = 'routing' AND j.task = 'try_rules'
+        AND j.arguments @> jsonb_build_object('tryout_id', t.tryout_id)
+    WHERE tryout_id = %s
+"""
 
 
 def start(
@@ -68,9 +84,11 @@ def start(
 
 def get(session: Session, tryout_id: int) -> Tryout:
     """One try-out; raises `NotFound`."""
-    row = session.execute("SELECT * FROM tryout WHERE tryout_id = %s", [tryout_id]).fetchone()
+    row = session.execute(_GET, [tryout_id]).fetchone()
     if row is None:
         raise NotFound(f"Try-out {tryout_id}.")
+    if row["state"] == "running" and row["job_state"] in {"failed", None}:
+        row |= {"state": "failed", "cause": row["cause"] or "nobody knows any more why."}
     return Tryout(**{name: row[name] for name in Tryout.__dataclass_fields__})
 
 

@@ -15,6 +15,7 @@ from extensions.routing import (  # noqa: F401  once, before the fork
     planning,
     progress,
     replaying,
+    runs,
     sender_dicomweb,
     sender_dimse,
     stuck,
@@ -54,6 +55,7 @@ def study_deleted(event: StudyDeleted, context: TaskContext) -> None:
         facts_store.forget(session, event.study_instance_uid)
         labels.forget(session, event.study_instance_uid)
         tryouts.forget(session, event.study_instance_uid)
+        runs.forget_values(session, event.study_instance_uid)
         found = ledger.deliveries_of_study(session, event.study_instance_uid)
         for place in sorted({each.destination_id for each in found if each.destination_id}):
             line.lock(session, place)

@@ -68,6 +68,11 @@ _OF_ACTION: Mapping[str, Event] = {
     "share-study": Event(_ALERT, "E", _OBJECT),
     "invite": Event(_ALERT, "E", _USERS),
     "reidentify": Event(_ALERT, "E", _RESTRICTED),
+    "read-crosswalk": Event(_ALERT, "E", _RESTRICTED),  # its keys name patients
+    # What a rule does with a study, other than a change of the rule.
+    "hold-rule": Event(ACTIVITY, "E"),
+    "end-rule": Event(ACTIVITY, "E"),
+    "apply-rule": Event(ACTIVITY, "E"),
     "unknown-route": Event(_ALERT, "E", _RESTRICTED),
     "audit.tampered": Event(_ALERT, "E", _SECURITY),
     "audit.lost-reads": Event(_ALERT, "E", _SECURITY),
@@ -86,9 +91,13 @@ _SUBJECTS: Mapping[str, Code] = {
     "tenant": _SECURITY,
     "certificate": _SECURITY,
     "tls-only": _SECURITY,
+    "project": _SECURITY,  # of research: how copies are de-identified, and the way back
     "destination": _SOFTWARE,
     "rule": _SOFTWARE,
     "rules": _SOFTWARE,
+    "crosswalk": _SOFTWARE,
+    "webhook": _SOFTWARE,
+    "stuck-alert": _SOFTWARE,
     "extension": _SOFTWARE,
     "page": _RESTRICTED,
     "source": _SOFTWARE,

@@ -27,7 +27,15 @@ from gateway import identity, invitations, share_links, tenancy
 from gateway.db import Database, Session
 from gateway.identity import Principal, Role
 from tests.acceptance import hospital
-from tests.acceptance.browsing import click, enter, fill, sign_in, wait_for, wait_for_text
+from tests.acceptance.browsing import (
+    click,
+    click_link,
+    enter,
+    fill,
+    sign_in,
+    wait_for,
+    wait_for_text,
+)
 from tests.acceptance.conftest import RunningGateway, free_port
 from tests.acceptance.test_forwarding import Receiver
 from tests.routing_rules import add_rule
@@ -417,7 +425,7 @@ def test_a_new_key(filled: RunningGateway, window: Chrome) -> None:
 def test_a_research_project(filled: RunningGateway, window: Chrome) -> None:
     as_admin(window, filled)
     window.get(filled.url + "/anonymize/projects/new")
-    fill(window, name="LUNG26")
+    fill(window, name="LUNG26", description="Lung nodules in screening CT, 2026 to 2028")
     click(window, "input[name=retain_patient_characteristics]")
     check(window, "research-project-new")
     click(window, "form.body button.primary")
@@ -426,6 +434,10 @@ def test_a_research_project(filled: RunningGateway, window: Chrome) -> None:
     click(window, "a[aria-label='Look up a pseudonym of LUNG26']")
     wait_for_text(window, "Pseudonym")
     check(window, "identity")
+    window.get(filled.url + "/anonymize/projects")
+    click_link(window, "LUNG26")
+    wait_for_text(window, "Delete project")
+    check(window, "research-project")
 
 
 def test_a_link_to_a_study(filled: RunningGateway, window: Chrome, database: Database) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flask import Blueprint, render_template
 
-from extensions.routing import actions, flow, labels, ledger, overview, rulebook, runs
+from extensions.routing import actions, flow, labels, ledger, overview, rulebook, runs, uses
 from extensions.routing import destinations as places
 from extensions.routing.portal import (  # noqa: F401  their pages
     attention,
@@ -30,7 +30,7 @@ from extensions.routing.portal.common import (
 )
 from extensions.routing.rule import Trigger
 from gateway import studies
-from gateway.actions import Action
+from gateway.actions import Action, Step
 from gateway.db import Session
 from gateway.hookspecs import hookimpl
 from gateway.portal import Badge, Figure, Sample, StudySection
@@ -79,6 +79,12 @@ def study_section(session: Session, study_uid: str) -> StudySection:
         may_change=may_change(),
     )
     return StudySection("Rules and deliveries", html)
+
+
+@hookimpl
+def uses_of_step(session: Session, step: Step) -> list[str]:
+    """Live rules, and studies and deliveries that are under way."""
+    return uses.uses_of_step(session, step)
 
 
 @hookimpl

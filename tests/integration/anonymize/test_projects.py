@@ -6,10 +6,11 @@ import psycopg
 import pytest
 
 from extensions.anonymize import identities, projects
+from extensions.anonymize.options import Options
 from extensions.anonymize.person import Person
-from extensions.anonymize.projects import Project
+from extensions.anonymize.projects import Project, ProjectInUse
 from gateway.db import Database, Row
-from gateway.errors import Conflict, NotFound, SecretUnreadable
+from gateway.errors import Conflict, InvalidInput, NotFound, SecretUnreadable
 from tests.integration.anonymize.conftest import JANE, KEY, make_project
 
 
@@ -119,17 +120,121 @@ def test_without_the_installation_s_key_nobody_is_found(database: Database, lung
         lung.keys("another key")
 
 
-@pytest.mark.parametrize("table", ["research_project", "research_identity"])
-@pytest.mark.parametrize("statement", ["DELETE FROM {}", "UPDATE {} SET created_at = now()"])
-def test_the_application_can_neither_change_nor_remove_them(
-    database: Database, lung: Project, table: str, statement: str
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE research_project SET name = 'OTHER'",
+        "UPDATE research_project SET secret = 'sealed:other'",
+        "UPDATE research_identity SET sealed = 'sealed:other'",
+        "DELETE FROM research_identity",
+    ],
+)
+def test_the_application_changes_no_pseudonym_and_no_way_back(
+    database: Database, lung: Project, statement: str
 ) -> None:
     remember(database, lung)
     with (
         pytest.raises(psycopg.errors.InsufficientPrivilege),
         database.tenant_session("north") as session,
     ):
-        session.execute(statement.format(table).encode())
+        session.execute(statement.encode())
+
+
+def change(database: Database, project: Project, description: str, options: Options) -> None:
+    with database.tenant_session("north") as session:
+        projects.change_project(
+            session, project, description=description, options=options, actor="anna", origin=""
+        )
+
+
+def test_a_changed_project_gives_the_same_pseudonyms(database: Database, lung: Project) -> None:
+    pseudonym = remember(database, lung)
+    change(database, lung, "Screening 2026", Options(clean_graphics=True, burned_in="pass"))
+    with database.tenant_session("north") as session:
+        found = projects.find_project(session, "LUNG")
+    assert (found.description, found.options.clean_graphics) == ("Screening 2026", True)
+    assert found.keys(KEY).patient(JANE.identity) == pseudonym
+    assert look_up(database, found, pseudonym) == JANE
+    (row,) = audited(database, "change-project")
+    assert row["detail"] == (
+        "Basic Application Confidentiality Profile; Clean Graphics Option; burned-in text passes"
+    )
+
+
+def test_a_description_that_is_too_long_is_refused(database: Database, lung: Project) -> None:
+    with pytest.raises(InvalidInput, match="200 characters"):
+        change(database, lung, "x" * 201, Options())
+
+
+def delete(
+    database: Database, project: Project, confirmed: str = "LUNG", uses: tuple[str, ...] = ()
+) -> None:
+    with database.tenant_session("north") as session:
+        projects.delete_project(
+            session, project, confirmed=confirmed, uses=uses, actor="anna", origin="10.0.0.1"
+        )
+
+
+def ways_back(owner_url: str) -> list[tuple[str, int]]:
+    """How many there are, by tenant; whatever the application may see."""
+    with psycopg.connect(owner_url) as owner:
+        return owner.execute(
+            "SELECT tenant_id, count(*) FROM research_identity GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+
+
+def test_a_deleted_project_takes_its_way_back_with_it_and_no_other(
+    database: Database, lung: Project, owner_url: str
+) -> None:
+    theirs = make_project(database, "south", "LUNG")
+    with database.tenant_session("south") as session:
+        identities.remember(session, theirs, JANE, KEY)
+    remember(database, lung)
+    assert ways_back(owner_url) == [("north", 2), ("south", 2)]
+    with database.tenant_session("north") as session:
+        delete(database, projects.get_project(session, lung.project_id))
+    assert ways_back(owner_url) == [("south", 2)]
+    with database.tenant_session("north") as session, pytest.raises(NotFound):
+        projects.find_project(session, "LUNG")
+    (row,) = audited(database, "delete-project")
+    assert (row["actor"], row["resource"], row["detail"]) == (
+        "anna",
+        "research project LUNG",
+        "patients without a way back now: 1",
+    )
+
+
+def test_a_new_project_of_a_deleted_one_s_name_gives_other_pseudonyms(
+    database: Database, lung: Project
+) -> None:
+    pseudonym = remember(database, lung)
+    delete(database, lung)
+    again = make_project(database, "north", "LUNG")
+    assert again.keys(KEY).patient(JANE.identity) != pseudonym
+    assert look_up(database, again, pseudonym) is None
+
+
+def test_a_project_is_deleted_only_by_its_name_and_only_if_nothing_uses_it(
+    database: Database, lung: Project, owner_url: str
+) -> None:
+    remember(database, lung)
+    with pytest.raises(InvalidInput, match="type LUNG"):
+        delete(database, lung, confirmed="lung")
+    with pytest.raises(ProjectInUse, match="rule 'CT'"):
+        delete(database, lung, uses=("rule 'CT'",))
+    assert ways_back(owner_url) == [("north", 2)]
+
+
+def test_another_tenant_s_session_deletes_nothing(
+    database: Database, lung: Project, owner_url: str
+) -> None:
+    remember(database, lung)
+    with database.tenant_session("south") as session:
+        session.execute("DELETE FROM research_project")
+        session.execute("UPDATE research_project SET options = '{}', description = 'x'")
+    assert ways_back(owner_url) == [("north", 2)]
+    with database.tenant_session("north") as session:
+        assert projects.find_project(session, "LUNG").description == ""
 
 
 def test_options_are_kept_as_they_were_chosen(database: Database) -> None:

@@ -12,6 +12,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse, encode_multipart
 
 from extensions.routing import crosswalk_tables, labels, runs
+from gateway import jobs
 from gateway.actions import Step
 from gateway.db import Database
 from tests.integration.portal.conftest import HTML, UID, signed_in
@@ -148,6 +149,20 @@ def test_a_draft_is_tried_on_studies_by_a_worker(
     assert south.get(started.location, headers=HTML).status_code == 404
     wrong = post(admin, "/routing/rules/tryouts", text=text, whole="yes", days="many")
     assert wrong.status_code == 400
+
+
+def test_the_page_of_a_tryout_that_has_failed_says_why_and_asks_no_more(
+    admin: FlaskClient, database: Database
+) -> None:
+    text = "rules:\n- name: A\n  actions:\n  - label: {add: [a]}\n"
+    started = post(admin, "/routing/rules/tryouts", text=text, whole="yes")
+    with database.system_session("test") as session:
+        job = jobs.claim(session, 1)
+        assert job is not None
+        jobs.give_up(session, job, "ArchiveUnavailable: Orthanc does not answer.")
+    page = page_of(admin, started.location)
+    assert "This try-out has failed: ArchiveUnavailable: Orthanc does not answer." in page
+    assert "hx-trigger" not in page.partition('id="tryout"')[2].partition("</p>")[0]
 
 
 def test_one_file_is_tried_at_once_and_every_condition_says_what_it_saw(

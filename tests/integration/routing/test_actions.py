@@ -221,6 +221,33 @@ def test_a_deleted_study_leaves_no_facts_and_no_labels(
     until(lambda: kept() == 0)
 
 
+def test_of_a_deleted_study_it_stays_known_which_conditions_were_met_but_no_value(
+    database: Database, archive: FakeArchive, pacs: Receiver, host: WorkerHost
+) -> None:
+    def reasons() -> list[Any]:
+        with database.tenant_session("north") as session:
+            rows = session.execute(
+                "SELECT reason FROM rule_run UNION ALL SELECT reason FROM delivery"
+            )
+            return [row["reason"] for row in rows]
+
+    archive.add(make_file(1))
+    named = {"field": "PatientName", "operator": "contains", "value": "doe"}
+    other = {"field": "Modality", "operator": "equals", "value": "CT"}
+    rule(database, FORWARD, when={"all": [named, other]})
+    arrive(database)
+    until(lambda: [d.state for d in deliveries(database)] == ["delivered"])
+    assert [told[0]["seen"] for told in reasons()] == [["Doe^Jane"], ["Doe^Jane"]]
+    with database.system_session("test") as session:
+        publish(session, "north", StudyDeleted(STUDY))
+    until(lambda: "Doe^Jane" not in str(reasons()))
+    told = [
+        {"condition": "PatientName contains doe", "met": True},
+        {"condition": "Modality equals CT", "met": True},
+    ]
+    assert reasons() == [told, told]
+
+
 def test_a_draft_is_tried_on_past_studies_and_nothing_is_sent(
     database: Database, archive: FakeArchive, pacs: Receiver, host: WorkerHost
 ) -> None:

@@ -61,6 +61,9 @@ ROWS = {
     "openid": (row(action="sign-in-oidc", resource="person a"), "110114", "E"),
     "key": (row(action="create-key", resource="key 3"), "110113", "E"),
     "share": (row(action="share-study", **KNOWN), "110113", "E"),
+    "crosswalk": (row(action="import-crosswalk", resource="crosswalk a"), "110113", "E"),
+    "project": (row(action="delete-project", resource="research project A"), "110113", "E"),
+    "held": (row(action="hold-rule", actor="routing"), "110100", "E"),
     "refused page": (row(action="get-page", resource="/keys", verdict="denied"), "110113", "E"),
     "refused caller": (row(resource="called NORTH", verdict="denied"), "110113", "E"),
     "refused series": (row(resource="series 1.2", verdict="denied"), "110113", "E"),
@@ -71,6 +74,38 @@ ROWS = {
     "from before correlation ids": (row(correlation=None), "110103", "R"),
 }
 EVERY = pytest.mark.parametrize(("record", "event", "action"), list(ROWS.values()), ids=list(ROWS))
+
+
+@pytest.mark.parametrize(
+    ("action", "meaning"),
+    [
+        ("create-crosswalk", "Software Configuration"),
+        ("change-crosswalk", "Software Configuration"),
+        ("import-crosswalk", "Software Configuration"),
+        ("delete-crosswalk", "Software Configuration"),
+        ("read-crosswalk", "Use of Restricted Function"),
+        ("create-project", "Security Configuration"),
+        ("change-project", "Security Configuration"),
+        ("delete-project", "Security Configuration"),
+        ("reidentify", "Use of Restricted Function"),
+        ("change-rules", "Software Configuration"),
+        ("change-webhook", "Software Configuration"),
+        ("change-stuck-alert", "Software Configuration"),
+    ],
+)
+def test_a_change_of_what_is_sent_or_a_look_at_who_is_behind_it_says_its_type(
+    action: str, meaning: str
+) -> None:
+    record = row(action=action, resource="x", actor="anna")
+    assert fhir(record)["subtype"][0]["display"] == meaning
+    told = dicom(record).find("EventIdentification/EventTypeCode")
+    assert told is not None
+    assert told.attrib["originalText"] == meaning
+
+
+@pytest.mark.parametrize("action", ["hold-rule", "end-rule", "apply-rule"])
+def test_what_a_rule_does_with_a_study_is_no_change_of_a_rule(action: str) -> None:
+    assert events.event_of(row(action=action)) == events.Event(events.ACTIVITY, "E")
 
 
 def fhir(record: dict[str, Any]) -> dict[str, Any]:
@@ -294,6 +329,7 @@ def missing(message: ET.Element) -> set[str]:
 # What the standard has no word for, and what an export cannot know.
 NOT_KNOWN = {
     "foreign": {"its type"},
+    "held": {"its type"},
     "read a study that is gone": {"the patient"},
 }
 

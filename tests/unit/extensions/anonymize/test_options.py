@@ -9,7 +9,15 @@ from pydicom.uid import CTImageStorage, SecondaryCaptureImageStorage, Ultrasound
 
 from extensions import anonymize
 from extensions.anonymize.burned_in import may_be_burned_in
-from extensions.anonymize.options import SWITCHES, Options, check_name, options_of, parse_options
+from extensions.anonymize.options import (
+    CHANGEABLE,
+    SWITCHES,
+    Options,
+    changed,
+    check_name,
+    options_of,
+    parse_options,
+)
 from gateway.errors import InvalidInput
 
 
@@ -31,6 +39,15 @@ def test_a_form_says_options_and_what_is_not_ticked_is_off() -> None:
 def test_a_wrong_option_is_named(given: dict[str, object], place: str) -> None:
     with pytest.raises(InvalidInput, match=place):
         parse_options(given)
+
+
+def test_a_change_leaves_what_pseudonyms_uids_and_dates_depend_on() -> None:
+    before = Options(retain_uids=True, dates="shifted", shift_days=30, clean_graphics=True)
+    form = {"clean_descriptors": "yes", "dates": "full", "shift_days": "9", "burned_in": "pass"}
+    after = changed(before, form)
+    assert (after.retain_uids, after.dates, after.shift_days) == (True, "shifted", 30)
+    assert (after.clean_descriptors, after.clean_graphics, after.burned_in) == (True, False, "pass")
+    assert "retain_uids" not in CHANGEABLE
 
 
 def test_a_project_s_name_can_begin_a_pseudonym() -> None:
