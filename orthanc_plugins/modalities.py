@@ -1,8 +1,9 @@
-"""The AE titles that Orthanc itself knows: where C-MOVE delivers, and who may send it an N-ACTION.
+"""The AE titles that Orthanc itself knows: where C-MOVE delivers, and who may send it N-ACTIONs.
 
-Orthanc hangs up on an N-ACTION unless it knows the calling AE title, and unless every place that it
-knows under that title may send one. It tells two tenants' modalities of one title not apart, so
-knowing is all that this is for: who may do what is decided by `callers.py`.
+Orthanc hangs up on an N-ACTION or N-EVENT-REPORT unless it knows the calling AE title, and unless
+every place that it knows under that title may send one. It tells two tenants' modalities of one
+title not apart, so knowing is all that this is for: who may do what is decided by `callers.py`. A
+report it keeps in memory; whom it concerns is decided by who waits for that transaction.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from orthanc_plugins.sdk import Orthanc
 log = logging.getLogger(__name__)
 
 # Orthanc's own default for a modality allows C-GET, which no hook restricts.
-_DENIED = ("Echo", "EventReport", "Find", "FindWorklist", "Get", "Move", "Store")
+_DENIED = ("Echo", "Find", "FindWorklist", "Get", "Move", "Store")
+_ALLOWED = ("EventReport", "NAction")
 
 
 class Modalities:
@@ -64,7 +66,7 @@ class Modalities:
         return alias
 
     def _tell(self, alias: str, ae: CallingAE) -> None:
-        allowed = {f"Allow{operation}": False for operation in _DENIED} | {"AllowNAction": True}
+        allowed = {f"Allow{name}": name in _ALLOWED for name in (*_DENIED, *_ALLOWED)}
         place = {"AET": ae.ae_title, "Host": ae.host, "Port": ae.port}
         self._orthanc.RestApiPut(f"/modalities/{alias}", json.dumps(place | allowed))
         self._known.add(alias)

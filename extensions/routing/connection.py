@@ -11,6 +11,7 @@ import httpx
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from extensions.routing import committing
 from extensions.routing.destination_settings import (
     DestinationSettings,
     DicomwebSettings,
@@ -34,7 +35,12 @@ def test_connection(settings: DestinationSettings, exports: Path) -> list[Check]
         return [_write(settings, exports)]
     if isinstance(settings, DimseSettings):
         reached = reach(settings.host, settings.port)
-        return [reached, *_echo(settings)] if reached.passed else [reached]
+        if not reached.passed:
+            return [reached]
+        echoed = _echo(settings)
+        if settings.verify == "commitment" and all(check.passed for check in echoed):
+            echoed.append(committing.check(settings))
+        return [reached, *echoed]
     parts = urlsplit(settings.url)
     reached = reach(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
     if not reached.passed:

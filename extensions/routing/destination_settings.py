@@ -17,11 +17,17 @@ from pydantic import (
 )
 
 from extensions.routing import name_pattern
-from gateway.addresses import AETitle, Host, HttpUrl, complaints, stripped
+from gateway.addresses import (
+    AETitle,
+    Host,
+    HttpUrl,
+    complaints,
+    one_way_to_authenticate,
+    stripped,
+)
 from gateway.errors import InvalidInput
 
 type Kind = Literal["dimse", "dicomweb", "folder", "s3"]
-type Verify = Literal["none", "query"]
 
 SECRET_FIELDS = ("token", "password", "secret_key")
 
@@ -47,7 +53,10 @@ class DimseSettings(BaseModel):
     port: int = Field(default=104, ge=1, le=65535, description="TCP port.")
     called_aet: AETitle = Field(description="The destination's AE title.")
     calling_aet: AETitle = Field(default="ARGONATH", description="Our AE title towards it.")
-    verify: Verify = Field(default="none", description="`query`: C-FIND for what was delivered.")
+    verify: Literal["none", "query", "commitment"] = Field(
+        default="none",
+        description="`query`: C-FIND for what was delivered; `commitment`: storage commitment.",
+    )
 
     @property
     def address(self) -> str:
@@ -64,15 +73,11 @@ class DicomwebSettings(BaseModel):
     token: str = Field(default="", description="Bearer token.", repr=False)
     username: str = Field(default="", description="User of HTTP Basic authentication.")
     password: str = Field(default="", description="Password of that user.", repr=False)
-    verify: Verify = Field(default="none", description="`query`: QIDO-RS for what was delivered.")
+    verify: Literal["none", "query"] = Field(
+        default="none", description="`query`: QIDO-RS for what was delivered."
+    )
 
-    @model_validator(mode="after")
-    def _one_way_to_authenticate(self) -> DicomwebSettings:
-        if self.token and (self.username or self.password):
-            raise ValueError("token: give either a token or a username and password, not both")
-        if bool(self.username) != bool(self.password):
-            raise ValueError("password: a username and its password belong together")
-        return self
+    _authenticates = model_validator(mode="after")(one_way_to_authenticate)
 
     @property
     def address(self) -> str:

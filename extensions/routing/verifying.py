@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from extensions.routing import destinations, ledger, line
+from extensions.routing import destinations, ledger, line, transactions
+from extensions.routing.committing import NotOffered
 from extensions.routing.destination_settings import DicomwebSettings, DimseSettings
 from extensions.routing.ledger import Delivery, Instance
+from extensions.routing.transactions import Unreported
 from gateway import audit, jobs
 from gateway.context import TaskContext
 from gateway.db import Session
-from gateway.errors import DestinationUnavailable, NotFound, SecretUnreadable
+from gateway.errors import DestinationUnavailable, GatewayError, NotFound, SecretUnreadable
 from gateway.jobs import Postpone, jittered_s
 
 CHECKS = 3  # a destination may need a while to find what it has stored
@@ -31,6 +34,7 @@ def plan(session: Session, delivery: Delivery, first_s: float) -> None:
         return
     if getattr(destination.settings, "verify", "none") == "none":
         return
+    transactions.forget(session, delivery.delivery_id)
     row = session.execute(
         "UPDATE delivery SET checks = 0 WHERE delivery_id = %s RETURNING tenant_id AS id",
         [delivery.delivery_id],
@@ -53,46 +57,58 @@ def run(context: TaskContext, delivery_id: int) -> None:
     with context.database.tenant_session(context.tenant_id) as session:
         delivery = ledger.get_delivery(session, delivery_id)
         instances = ledger.instances_of(session, delivery_id, states=["delivered"])
+        if delivery.state == "verified" and transactions.forget(session, delivery_id):
+            _tell_verified(session, context.tenant_id, delivery)  # the run before was killed
     if delivery.state != "delivered" or not instances or delivery.destination_id is None:
         return
     try:
-        found = _ask(context, delivery, instances)
+        missing = _ask(context, delivery, instances)
     except NotFound:
         return  # the destination was removed
     except (DestinationUnavailable, SecretUnreadable) as error:
-        _not_asked(context, delivery, str(error))
+        _not_asked(context, delivery, error)
         return
-    missing = [uid for uid in (i.sop_instance_uid for i in instances) if uid not in found]
+    found = {i.sop_instance_uid for i in instances} - missing.keys()
     with context.database.tenant_session(context.tenant_id) as session:
         line.lock(session, delivery.destination_id)
+        transactions.forget(session, delivery_id)
         checks = _note(session, delivery_id, found)
         if missing and checks >= CHECKS:
             _send_again(session, delivery, missing)
         elif not missing:
-            _tell(session, context.tenant_id, delivery, "allowed", f"{len(found)} found")
+            _tell_verified(session, context.tenant_id, ledger.get_delivery(session, delivery_id))
     if missing and checks < CHECKS:
-        raise Postpone(jittered_s(context.settings.retry_delay_s * 6**checks), MISSING)
+        pause_s = jittered_s(context.settings.retry_delay_s * 6**checks)
+        raise Postpone(pause_s, next(iter(missing.values())))
 
 
-def _ask(context: TaskContext, delivery: Delivery, instances: list[Instance]) -> set[str]:
-    """Which of them, by their UID here, the destination has."""
-    from extensions.routing import finding
-
+def _ask(context: TaskContext, delivery: Delivery, instances: list[Instance]) -> Mapping[str, str]:
+    """Why it is to be doubted that the destination has some of them, by their UIDs here."""
     with context.database.tenant_session(context.tenant_id) as session:
         destination = destinations.get_destination(session, delivery.destination_id or 0)
     settings = destinations.open_settings(destination, context.settings.encryption_key)
+    if isinstance(settings, DimseSettings) and settings.verify == "commitment":
+        return transactions.missing(context, delivery, settings, instances)
     if not isinstance(settings, DimseSettings | DicomwebSettings):
         raise NotFound("Nobody to ask.")
+    return _search(settings, delivery, instances)
+
+
+def _search(
+    settings: DimseSettings | DicomwebSettings, delivery: Delivery, instances: list[Instance]
+) -> Mapping[str, str]:
+    from extensions.routing import finding
+
     places = defaultdict[tuple[str, str], dict[str, str]](dict)
     for each in instances:
         study = each.sent_study or delivery.study_instance_uid
         series = each.sent_series or each.series_instance_uid
         places[study, series][each.sent_as or each.sop_instance_uid] = each.sop_instance_uid
-    found = set[str]()
+    missing = dict[str, str]()
     for (study, series), here_by_there in places.items():
         there = finding.instances_of(settings, study, series)
-        found |= {here for uid, here in here_by_there.items() if uid in there}
-    return found
+        missing |= {here: MISSING for uid, here in here_by_there.items() if uid not in there}
+    return missing
 
 
 def _note(session: Session, delivery_id: int, found: set[str]) -> int:
@@ -108,12 +124,13 @@ def _note(session: Session, delivery_id: int, found: set[str]) -> int:
     return row["checks"] if row else 0
 
 
-def _send_again(session: Session, delivery: Delivery, missing: list[str]) -> None:
+def _send_again(session: Session, delivery: Delivery, missing: Mapping[str, str]) -> None:
     session.execute(
-        "UPDATE delivery_instance SET cause = %s, updated_at = now(), "
+        "UPDATE delivery_instance SET cause = told.cause, updated_at = now(), "
         "state = CASE WHEN attempts < %s THEN 'planned' ELSE 'failed' END "
-        "WHERE delivery_id = %s AND sop_instance_uid = ANY(%s) AND state = 'delivered'",
-        [MISSING, MOST_SENDINGS, delivery.delivery_id, missing],
+        "FROM unnest(%s::text[], %s::text[]) AS told (uid, cause) "
+        "WHERE delivery_id = %s AND sop_instance_uid = told.uid AND state = 'delivered'",
+        [MOST_SENDINGS, list(missing), list(missing.values()), delivery.delivery_id],
     )
     session.execute(
         "UPDATE delivery SET checks = 0, due_at = now() WHERE delivery_id = %s",
@@ -127,14 +144,21 @@ def _send_again(session: Session, delivery: Delivery, missing: list[str]) -> Non
     _tell(session, row["id"] if row else "", delivery, "failed", told)
 
 
-def _not_asked(context: TaskContext, delivery: Delivery, why: str) -> None:
-    if datetime.now(UTC) - delivery.updated_at < GIVE_UP_AFTER:
-        raise Postpone(jittered_s(RETRY_S), why)
+def _not_asked(context: TaskContext, delivery: Delivery, error: GatewayError) -> None:
+    in_time = datetime.now(UTC) - delivery.updated_at < GIVE_UP_AFTER
+    if in_time and not isinstance(error, NotOffered):
+        pause_s = error.delay_s if isinstance(error, Unreported) else RETRY_S
+        raise Postpone(jittered_s(pause_s), str(error))
     with context.database.tenant_session(context.tenant_id) as session:
         session.execute(
             "UPDATE delivery SET last_error = %s WHERE delivery_id = %s",
-            [f"It could not be verified: {why}", delivery.delivery_id],
+            [f"It could not be verified: {error}", delivery.delivery_id],
         )
+        transactions.forget(session, delivery.delivery_id)
+
+
+def _tell_verified(session: Session, tenant_id: str, delivery: Delivery) -> None:
+    _tell(session, tenant_id, delivery, "allowed", f"{delivery.verified} found")
 
 
 def _tell(

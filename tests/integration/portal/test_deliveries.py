@@ -147,6 +147,22 @@ def test_the_form_of_each_kind_keeps_what_was_given(app: Flask, database: Databa
     assert "folder: must be a name like" in wrong.text
 
 
+def test_storage_commitment_is_offered_to_a_dicom_destination_alone(
+    app: Flask, database: Database
+) -> None:
+    admin = signed_in(app, "admin")
+    form = {"name": "PACS 9", "kind": "dimse", "host": "pacs", "called_aet": "PACS",
+            "dimse-verify": "commitment"}  # fmt: skip
+    assert admin.post("/routing/destinations/new", data=form).status_code == 303
+    with database.tenant_session("north") as session:
+        made = destinations.named(session, "PACS 9")
+    assert getattr(made.settings, "verify", "") == "commitment"
+    page = admin.get(f"/routing/destinations/{made.destination_id}", headers=HTML).text
+    assert page.count('<option value="commitment" selected>') == 1
+    web = {"name": "Web", "kind": "dicomweb", "url": "https://x", "dicomweb-verify": "commitment"}
+    assert admin.post("/routing/destinations/new", data=web).status_code == 400
+
+
 def test_a_hundred_thousand_deliveries_keep_pages_and_planning_quick(
     app: Flask, database: Database, pacs: Destination, owner_url: str
 ) -> None:

@@ -198,7 +198,7 @@ def test_a_destination_that_finds_nothing_is_not_sent_to_for_ever(
         for _ in range(verifying.MOST_SENDINGS):
             progress.record(session, delivery_id, Outcome("1.2.3", True, False, "0x0000"))
             found = ledger.get_delivery(session, delivery_id)
-            verifying._send_again(session, found, ["1.2.3"])
+            verifying._send_again(session, found, {"1.2.3": verifying.MISSING})
         assert ledger.get_delivery(session, delivery_id).state == "failed"
 
 

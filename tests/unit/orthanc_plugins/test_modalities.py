@@ -56,11 +56,12 @@ def test_two_tenants_may_have_a_modality_of_the_same_title() -> None:
     assert {place["Host"] for place in orthanc.modalities.values()} == {"10.0.0.7", "10.9.9.9"}
 
 
-def test_nothing_is_allowed_that_no_hook_decides() -> None:
+def test_nothing_is_allowed_but_to_ask_for_commitment_and_to_report_on_it() -> None:
     orthanc = Told()
     Modalities(orthanc).alias_of(CT1)  # type: ignore[arg-type]
     (place,) = orthanc.modalities.values()
-    assert {name for name, value in place.items() if value is True} == {"AllowNAction"}
+    allowed = {name for name, value in place.items() if value is True}
+    assert allowed == {"AllowEventReport", "AllowNAction"}
 
 
 def test_nothing_is_told_before_orthanc_can_hear_it() -> None:

@@ -32,6 +32,7 @@ def test_settings_of_every_kind_survive_the_database() -> None:
         ("dimse", {**PACS, "calling_aet": "SEVENTEEN-LETTERS"}, "calling_aet: AE title"),
         ("dimse", {"port": 104}, "host: Field required; called_aet: Field required"),
         ("dimse", {**PACS, "ports": "1"}, "ports: "),
+        ("dicomweb", {**WEB, "verify": "commitment"}, "verify: "),
         ("dicomweb", {"url": "ftp://x"}, "url: must be like https://"),
         ("dicomweb", {"url": "https://u:p@x/"}, "url: must hold neither credentials"),
         ("dicomweb", {**WEB, "token": "t", "username": "u"}, "token: give either"),
