@@ -2,8 +2,10 @@
 
 For one instance everything here runs on one native thread, in this order: `admit` (from Lua, which
 knows the AE titles), `c_store_status` (C-STORE only), and, when Orthanc has stored it, `stored` -
-which returns before the sender is answered. The path of an instance of a study that is arriving
-already is kept short: whatever it costs is paid with locks held that all associations share.
+which returns before the sender is answered. Where another file is stored in its place
+(`before_storage.py`), that one passes through all of this inside the `admit` of the first. The path
+of an instance of a study that is arriving already is kept short: whatever it costs is paid with
+locks held that all associations share.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Any
 
 from gateway import access, audit, studies
 from gateway.access import Action
+from gateway.arriving import Sender as Sending
 from gateway.db import Database, Session
 from gateway.dicom_tls.associations import Association, Associations
 from gateway.errors import (
@@ -33,6 +36,7 @@ from gateway.errors import (
 from gateway.tenancy import Directory, label_of
 from orthanc_plugins.access import Request
 from orthanc_plugins.arrivals import Arrivals
+from orthanc_plugins.before_storage import BeforeStorage
 from orthanc_plugins.lifeline import Lifeline
 from orthanc_plugins.question import Question, Verdict, is_uid
 from orthanc_plugins.sdk import DicomInstance, Orthanc, RestOutput
@@ -40,7 +44,8 @@ from orthanc_plugins.senders import JOB, Sender, Senders
 
 log = logging.getLogger(__name__)
 
-PROCEED, DESCRIBE = "proceed", "describe"
+PROCEED, DESCRIBE, STORED, REFUSED = "proceed", "describe", "stored", "refused"
+_IS_STORED = frozenset({"Success", "AlreadyStored"})
 _LABELLED_AT_MOST = 100_000
 _SENDERS_AT_MOST = 10_000
 _PAUSE_AFTER_FAILURE_S = 1.0
@@ -62,6 +67,7 @@ class Ingest:
         current: Callable[[], Request | None],
         lifeline: Lifeline,
         associations: Associations,
+        before: BeforeStorage,
         *,
         claim_is_fresh_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
@@ -73,6 +79,7 @@ class Ingest:
         self._current = current
         self._lifeline = lifeline
         self._associations = associations
+        self._before = before
         self._claim_is_fresh_s = claim_is_fresh_s
         self._clock = clock
         self._verdicts: dict[int, Verdict] = {}
@@ -89,22 +96,28 @@ class Ingest:
         output.AnswerBuffer(self.admit(body), "text/plain")
 
     def admit(self, body: bytes) -> str:
-        """Decide on an instance; `PROCEED`, `DESCRIBE` or a word that is an error for Lua.
+        """Decide on an instance; `PROCEED`, `DESCRIBE`, `STORED` or an error for Lua.
 
         Lua asks with the first fields of a question; `DESCRIBE` makes it ask again with all, as
-        JSON, because more is to be done than to let the instance pass.
+        JSON, because more is to be done than to let the instance pass. `STORED`: another file was
+        stored in its place, so it is acknowledged and let go.
         """
         thread = threading.get_native_id()
         self._verdicts[thread] = _NOTHING_ADMITTED
         try:
             if not body.startswith(b"{"):
                 return self._pass(thread, Question.from_fields(body))
-            question = Question.from_json(body)
+            question = self._before.asked(thread, Question.from_json(body))
         except Exception:
             log.exception("admission asked an unreadable question")
             return "unreadable"
         try:
-            verdict = self._decide(question)
+            _check_uids(question)
+            tenant_id, source = self._sender(question)
+            instead = self._settled(thread, question, tenant_id)
+            if instead is not None:
+                return self._store_instead(thread, question, instead)
+            verdict = self._decide(question, tenant_id, source)
         except GatewayError as error:
             verdict = Verdict(error.dimse_status, question)
             self._refused(error, question, "an object")
@@ -115,7 +128,8 @@ class Ingest:
         if verdict.status != 0:
             self._lifeline.rests(thread)
         # By DIMSE a refusal goes on to `c_store_status`, the only one who can name a status.
-        return PROCEED if question.is_dimse or verdict.status == 0 else "refused"
+        names_it = question.is_dimse and not self._before.is_instead(thread)
+        return PROCEED if names_it or verdict.status == 0 else REFUSED
 
     def c_store_status(self, _dicom: DicomInstance) -> int:
         """The DIMSE status of what `admit` decided on this thread; 0 stores it."""
@@ -156,6 +170,7 @@ class Ingest:
         """Admit one more instance of a study that its owner is sending. The hot path."""
         if question is None:
             return DESCRIBE
+        question = self._before.asked(thread, question)
         tenant_id = self._known_sender(thread, question)
         if (
             tenant_id is None
@@ -163,6 +178,7 @@ class Ingest:
             or not is_uid(question.series_uid)
             or not is_uid(question.instance_uid)
             or not self._told.has(question.study_uid, self._sender_of(question))
+            or not self._before.stands(thread, tenant_id, question)
         ):
             return DESCRIBE
         self._verdicts[thread] = Verdict(0, question, tenant_id)
@@ -190,11 +206,33 @@ class Ingest:
             self._senders[1].clear()  # by TLS each association is another sender
         self._senders[1][sender] = tenant_id
 
-    def _decide(self, question: Question) -> Verdict:
-        uids = (question.study_uid, question.series_uid, question.instance_uid)
-        if not all(is_uid(uid) for uid in uids):
-            raise UnusableObject("A UID is missing or is none.")
-        tenant_id, source = self._sender(question)
+    def _settled(self, thread: int, question: Question, tenant_id: str | None) -> bytes | None:
+        """What is to be stored in place of what Orthanc has; None: that."""
+        if not self._before.known:
+            with self._session("transforms before storage") as session:
+                self._before.load(session)
+        if tenant_id is None:
+            return None
+        who = self._who(question)
+        sender = Sending(who.calling, who.called, who.address)
+        return self._before.settle(thread, tenant_id, question, sender)
+
+    def _store_instead(self, thread: int, question: Question, file: bytes) -> str:
+        """Store a file in place of the one that Orthanc has, with all that belongs to storing."""
+        stored = False
+        try:
+            with self._before.instead(thread, question):
+                answer = json.loads(self._orthanc.RestApiPost("/instances", file))
+            stored = answer.get("Status") in _IS_STORED
+        except self._orthanc.OrthancException:
+            log.warning("an object that was changed before storage could not be stored")
+        if stored:
+            return STORED
+        status = self._verdicts.get(thread, _NOTHING_ADMITTED).status
+        self._verdicts[thread] = Verdict(status or DatabaseUnavailable.dimse_status, question)
+        return PROCEED if question.is_dimse else REFUSED
+
+    def _decide(self, question: Question, tenant_id: str | None, source: str) -> Verdict:
         if tenant_id is None:
             return Verdict(0, question, None, source)
         owner = self._arrivals.owner_of(question.study_uid)
@@ -433,3 +471,9 @@ class Ingest:
         except DatabaseUnavailable:
             self._database_failed_at = self._clock()
             log.error("the audit record of a refusal could not be written")
+
+
+def _check_uids(question: Question) -> None:
+    uids = (question.study_uid, question.series_uid, question.instance_uid)
+    if not all(is_uid(uid) for uid in uids):
+        raise UnusableObject("A UID is missing or is none.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from orthanc_plugins import missing_uids, node, sdk
+from orthanc_plugins import node, sdk
 
 orthanc = sdk.load()
 NODE = node.start(orthanc)
@@ -31,7 +31,7 @@ orthanc.RegisterRestCallback("/deletions/studies/([0-9.]+)", kept(NODE.deletion.
 orthanc.RegisterRestCallback("/argonath/admit", kept(NODE.ingest.admit_route))
 orthanc.RegisterRestCallback("/argonath/event", kept(NODE.event))
 orthanc.RegisterRestCallback("/argonath/ready", kept(NODE.ready))
-orthanc.RegisterReceivedInstanceCallback(kept(missing_uids.received))
+orthanc.RegisterReceivedInstanceCallback(kept(NODE.before_storage.received))
 orthanc.RegisterIncomingCStoreInstanceFilter(kept(NODE.ingest.c_store_status))
 orthanc.RegisterOnStoredInstanceCallback(kept(NODE.ingest.stored))
 orthanc.RegisterFindCallback(kept(NODE.dimse.find))

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from gateway import correlation, db, routes, share_links, studies
+from gateway import correlation, db, plugins, routes, share_links, studies
 from gateway.audit import Record, append, append_all
 from gateway.audit.chain import Anchor
 from gateway.audit.reads import Reads
@@ -26,6 +26,7 @@ from gateway.settings import Settings
 from gateway.tenancy import Directory
 from orthanc_plugins.access import READY_PATH, Principals, Request, RequestFilter
 from orthanc_plugins.arrivals import Arrivals
+from orthanc_plugins.before_storage import BeforeStorage
 from orthanc_plugins.callers import Callers
 from orthanc_plugins.commitment import EXTENSION, Commitment
 from orthanc_plugins.completion import Completion
@@ -41,7 +42,13 @@ from orthanc_plugins.shares import LiveShares
 
 log = logging.getLogger(__name__)
 
-_CHANNELS = ("argonath_tenancy", "argonath_credential", "argonath_study", "argonath_share")
+_CHANNELS = (
+    "argonath_tenancy",
+    "argonath_credential",
+    "argonath_study",
+    "argonath_share",
+    "argonath_transform",
+)
 _WAIT_FOR_DATABASE_S = 30.0
 _LAST_STEP_S = 2.0
 
@@ -67,8 +74,13 @@ class Node:
             self._write_refused,
             self._lifeline.serves,
             self._note_raw,
+            self._owner_of,
         )
         associations = Associations(settings.data)
+        hooks = plugins.load("node", plugins.discover(settings.blocked_extensions)).hook
+        self.before_storage = BeforeStorage(
+            lambda session: hooks.transform_instance(session=session), self.request_filter.current
+        )
         self.ingest = Ingest(
             orthanc,
             database,
@@ -77,6 +89,7 @@ class Node:
             self.request_filter.current,
             self._lifeline,
             associations,
+            self.before_storage,
             claim_is_fresh_s=min(settings.stable_after_s, settings.claim_expires_s) / 2,
         )
         self.shares = LiveShares(database, self.ingest.owner_of, self.request_filter.current)
@@ -140,6 +153,9 @@ class Node:
                     append(session, record)
         self._lifeline.begin()
 
+    def _owner_of(self, study_uid: str) -> str | None:
+        return self.ingest.owner_of(study_uid)
+
     # What is cached, and how it stays true ------------------------------------------------------
 
     def reload(self) -> None:
@@ -150,6 +166,17 @@ class Node:
             self._directory = Directory.load(session, plain=self._settings.dicom_plain)
             owners = studies.owners(session)
         self.arrivals.reset(owners)
+        self._load_transforms()
+
+    def _load_transforms(self) -> None:
+        """When that fails, admission refuses what comes and tries again."""
+        try:
+            with self._database.system_session("transforms before storage") as session:
+                self.before_storage.load(session)
+        except GatewayError as error:
+            log.error("what changes instances before storage is not known: %s", error.code)
+        except Exception:
+            log.exception("what changes instances before storage is not known")
 
     def listen(self) -> None:
         """Hear of changes until `stop`, in a daemon thread."""
@@ -191,6 +218,8 @@ class Node:
         elif channel == "argonath_share":
             self.principals.forget()  # of links
             self.shares.changed()
+        elif channel == "argonath_transform":
+            self._load_transforms()
         else:
             try:
                 with self._database.system_session("directory") as session:

@@ -72,6 +72,12 @@ class Question(NamedTuple):
         """Whether it came by C-STORE."""
         return self.origin == "DicomProtocol"
 
+    def sent_as(self, other: Question) -> Question:
+        """The same object, from the sender of another one."""
+        return self._replace(
+            origin=other.origin, calling=other.calling, called=other.called, address=other.address
+        )
+
     def arrival(self, source: str) -> Arrival:
         """What the row of a new study tells. PostgreSQL's text holds no NUL."""
         return Arrival(

@@ -25,10 +25,11 @@ type Values = list[str] | None
 class CannotMorph(GatewayError):
     """An instance cannot be changed as the rule says.
 
-    Correct the rule, or what it looks up, and release the instance.
+    Correct the rule, or what it looks up; then release the instance, or have it sent again.
     """
 
     http_status = 409
+    dimse_status = 0xC000
 
 
 def morph(dataset: Dataset, changes: Sequence[Change], note: Note) -> Dataset:

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from extensions.routing import condition_parsing
+from extensions.routing import before_storage_limits, condition_parsing
 from extensions.routing.complaints import Complaints, WrongRule, did_you_mean, join, wrong
 from extensions.routing.condition_kinds import is_clean
 from extensions.routing.conditions import Condition, Group, Leaf
@@ -38,6 +38,7 @@ MOST_DEEP = 8  # in an action's settings
 class Trigger(StrEnum):
     """When a rule is looked at."""
 
+    BEFORE_STORAGE = "before storage"
     INSTANCE_RECEIVED = "instance received"
     SERIES_STABLE = "series stable"
     STUDY_STABLE = "study stable"
@@ -46,8 +47,8 @@ class Trigger(StrEnum):
 
     @property
     def of_one_series(self) -> bool:
-        """Only the series that it is about counts."""
-        return self in {Trigger.INSTANCE_RECEIVED, Trigger.SERIES_STABLE}
+        """Only the series that it is about counts, or of it one instance."""
+        return self in {Trigger.BEFORE_STORAGE, Trigger.INSTANCE_RECEIVED, Trigger.SERIES_STABLE}
 
 
 type Priority = Literal["urgent", "normal", "off-peak"]
@@ -177,6 +178,15 @@ class RuleDocument(BaseModel):
         if not needed and self.complete is not None:
             cure = f"leave it out, or use the trigger '{Trigger.STUDY_COMPLETE}'."
             raise _Wrong(wrong("complete", f"means nothing to '{self.trigger}'; {cure}"))
+        return self
+
+    @model_validator(mode="after")
+    def _possible_before_storage(self) -> Self:
+        if self.trigger is Trigger.BEFORE_STORAGE:
+            try:
+                before_storage_limits.check(self.actions, self.when, self.priority)
+            except WrongRule as error:
+                raise _Wrong(error) from None
         return self
 
     def as_json(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from extensions.routing.rule import RuleDocument, Trigger
 from gateway.actions import Step
 
 _WHEN: Mapping[Trigger, str] = {
+    Trigger.BEFORE_STORAGE: "Before an instance is stored",
     Trigger.INSTANCE_RECEIVED: "As soon as something of a series has arrived",
     Trigger.SERIES_STABLE: "When a series is stable",
     Trigger.STUDY_STABLE: "When a study is stable",
@@ -87,7 +88,8 @@ def _when(rule: RuleDocument) -> str:
         text += f" ({'; '.join(wanted)})"
     if rule.when is None:
         return f"{text}, whatever it is"
-    return f"{text} and one series has {condition_words(rule.when)}"
+    who = "it" if rule.trigger is Trigger.BEFORE_STORAGE else "one series"
+    return f"{text} and {who} has {condition_words(rule.when)}"
 
 
 def _besides(rule: RuleDocument) -> Iterator[str]:

@@ -11,6 +11,7 @@ from functools import lru_cache
 import psycopg.errors
 from psycopg.types.json import Jsonb
 
+from extensions.routing import before_storage_limits
 from extensions.routing.rule import RuleDocument, Trigger, parse_rules
 from gateway import audit, studies
 from gateway.db import Row, Session
@@ -66,9 +67,13 @@ def save(
 ) -> Rulebook:
     """Make a new version live; raises `Conflict` if `based_on` is not the live one any more.
 
-    Raises `InvalidInput` for a rule that is on and names a destination or webhook that is missing.
+    Raises `InvalidInput` for a rule that is on and names a destination or webhook that is missing,
+    and for too many rules before storage.
     """
     _check_names(session, changed)
+    before_storage_limits.check_together(
+        [rule.actions for rule in changed if rule.trigger is Trigger.BEFORE_STORAGE]
+    )
     try:
         with session.transaction():
             row = session.execute(
@@ -92,6 +97,7 @@ def save(
     early = {Trigger.INSTANCE_RECEIVED, Trigger.SERIES_STABLE}
     wanted = any(rule.enabled and rule.trigger in early for rule in changed)
     studies.watch_arrivals(session, "routing", wanted=wanted)
+    session.execute("SELECT pg_notify('argonath_transform', '')")  # see before_storage.py
     record = audit.Record(
         actor=actor,
         action="change-rules",

@@ -17,7 +17,7 @@ from extensions.routing.rule import RuleDocument, Trigger
 
 MOST_SHOWN = 200
 MOST_EXAMPLES = 5  # studies of a rule
-TRIGGERS = (*WHEN_STABLE, Trigger.ON_DEMAND)
+TRIGGERS = (Trigger.BEFORE_STORAGE, *WHEN_STABLE, Trigger.ON_DEMAND)
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,9 @@ def deeds(catches: Iterable[Catch], transforms: Collection[str]) -> set[str]:
     told: set[str] = set()
     for catch in catches:
         if catch.verdict.rule.trigger is Trigger.ON_DEMAND:
+            continue
+        if catch.verdict.rule.trigger is Trigger.BEFORE_STORAGE:
+            told.add("change tags before storage")
             continue
         before: list[str] = []
         for step in catch.verdict.rule.actions:

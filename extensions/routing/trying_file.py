@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
-from typing import IO, Any
+from typing import IO
 
-from pydicom import Dataset, config, dcmread
-from pydicom.errors import InvalidDicomError
+from pydicom import config, dcmread
 
 from extensions.routing import facts
 from extensions.routing.deciding import Verdict, decide
+from extensions.routing.dicom_json import DAMAGED, of_readable
 from extensions.routing.facts import Facts
 from extensions.routing.rule import RuleDocument
 from gateway.errors import InvalidInput
-
-_DAMAGED = (
-    InvalidDicomError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    KeyError,
-    NotImplementedError,
-    EOFError,
-    OSError,
-)
 
 
 def facts_of_file(file: IO[bytes], calling_aet: str = "") -> Facts:
@@ -34,19 +22,10 @@ def facts_of_file(file: IO[bytes], calling_aet: str = "") -> Facts:
     try:
         # pydicom's warnings quote values.
         with config.disable_value_validation(), warnings.catch_warnings(action="ignore"):
-            told = _told(dcmread(file, stop_before_pixels=True))
-    except _DAMAGED:
+            told = of_readable(dcmread(file, stop_before_pixels=True))
+    except DAMAGED:
         raise InvalidInput("file: it is no DICOM file that can be read; choose another.") from None
     return facts.of_series(told, calling_aet=calling_aet, instance_count=1)
-
-
-def _told(dataset: Dataset) -> dict[str, Any]:
-    """DICOM JSON of what can be read; a damaged element is as if absent."""
-    told: dict[str, Any] = {}
-    for tag in list(dataset.keys()):
-        with suppress(*_DAMAGED):
-            told[f"{tag:08X}"] = dataset[tag].to_json_dict(lambda _: "", facts.LONGEST_BYTES)
-    return told
 
 
 def verdicts_of(rules: Sequence[RuleDocument], of_it: Facts, now: datetime) -> list[Verdict]:

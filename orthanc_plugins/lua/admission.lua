@@ -2,7 +2,8 @@
 -- there. Lua, because only it is told the called AE title and the address; this one function, because
 -- Orthanc 1.12.7 takes the answer of ReceivedCStoreInstanceFilter the wrong way round (0 discards the
 -- instance and acknowledges it). A DIMSE refusal passes here and gets its status from the C-STORE
--- filter in Python, on this same thread. Everything but "proceed" is an error: nothing is stored.
+-- filter in Python, on this same thread. "stored": another file was stored in its place, so this one is
+-- let go, which the sender is told as success. Everything but these two is an error: nothing is stored.
 --
 -- The first question holds what every instance is asked for, in the order of Question in ingest.py, and
 -- is short because all associations wait for it; only "describe" makes the whole one worth its price.
@@ -29,6 +30,9 @@ function ReceivedInstanceFilter(dicom, origin, info)
       AccessionNumber = dicom.AccessionNumber,
       Modality = dicom.Modality,
     }, true), false)
+  end
+  if answer == 'stored' then
+    return false
   end
   if answer ~= 'proceed' then
     error('refused by the gateway')

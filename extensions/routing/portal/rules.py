@@ -27,6 +27,7 @@ from gateway.access import Action
 from gateway.errors import Conflict, GatewayError, InvalidInput
 from gateway.needs import Needs
 
+_AS_TEXT = (Trigger.STUDY_COMPLETE, Trigger.BEFORE_STORAGE)
 FIELDS = (
     "Modality",
     "StudyDescription",
@@ -79,7 +80,7 @@ def show_rule(
         based_on=request.form.get("based_on", book.version),
         destinations=known,
         operators=list(Operator),
-        triggers=[t for t in Trigger if t is not Trigger.STUDY_COMPLETE],
+        triggers=[t for t in Trigger if t not in _AS_TEXT],
         fields=FIELDS,
         error=error,
     )

@@ -57,6 +57,17 @@ EXAMPLES: Sequence[tuple[str, str]] = (
 """,
     ),
     (
+        "Correct tags before everybody sees them",
+        """\
+  trigger: before storage
+  actions:
+  - morph:
+      changes:
+      - {do: set, tag: InstitutionName, value: Riverside Hospital}
+      reason: CORRECT
+""",
+    ),
+    (
         "A number from a table",
         """\
   - crosswalk:

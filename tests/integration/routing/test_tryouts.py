@@ -77,6 +77,20 @@ def test_each_rule_and_each_deed_is_counted_beside_the_live_rules(database: Data
 
 
 @pytest.mark.usefixtures("arrived")
+def test_a_rule_before_storage_is_counted_and_shows_what_it_would_have_changed(
+    database: Database,
+) -> None:
+    change = {"do": "prefix", "tag": "AccessionNumber", "text": "N-"}
+    report = tried(database, draft_of({"morph": {"changes": [change]}}, trigger="before storage"))
+    (different,) = report.report["different"]
+    assert different["added"] == ["change tags before storage"]
+    (example,) = report.report["changes"]
+    assert {"A-7", "N-A-7"} <= {
+        one[side] for one in example["changes"] for side in ("before", "after")
+    }
+
+
+@pytest.mark.usefixtures("arrived")
 def test_a_tryout_shows_which_tags_of_an_example_change(database: Database) -> None:
     changes = [
         {"do": "prefix", "tag": "AccessionNumber", "text": "N-"},
@@ -142,6 +156,30 @@ def test_a_tryout_of_anonymization_keeps_no_pseudonym(
     assert "Doe" not in str([one["after"] for one in example["changes"]])
     with database.tenant_session("north") as session:
         assert session.execute("SELECT FROM research_identity").fetchone() is None
+
+
+def test_a_tryout_whose_job_fails_for_good_says_so_and_why(
+    database: Database, host: WorkerHost
+) -> None:
+    with database.tenant_session("north") as session:
+        draft = draft_of({"forward": {"to": "PACS"}})
+        number = tryouts.start(session, draft, most_studies=10, days=None, author="anna")
+        assert tryouts.get(session, number).state == "running"
+        session.execute("UPDATE tryout SET rules = '[{}]'")  # as if a later version read it
+
+    def failed() -> Tryout | None:
+        with database.tenant_session("north") as session:
+            found = tryouts.get(session, number)
+        return found if found.state == "failed" else None
+
+    found = until(failed)
+    assert found is not None
+    assert found.cause.startswith("WrongRule: A rule is wrong.")
+    with database.system_session("test") as session:
+        session.execute("DELETE FROM job WHERE state = 'failed'")  # as after some weeks
+    again = failed()
+    assert again is not None
+    assert again.cause == "nobody knows any more why."
 
 
 @pytest.mark.usefixtures("arrived")

@@ -45,7 +45,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"name": "a\nb"}, "name: must be 1 to 64 characters in one line, without /."),
     ({"name": None}, "name: must be a valid string."),
     ({"enabled": "perhaps"}, "enabled: must be true or false."),
-    ({"trigger": "stable"}, "trigger: must be 'instance received', 'series stable', 'study st"),
+    ({"trigger": "stable"}, "trigger: must be 'before storage', 'instance received', 'series st"),
     ({"priority": "high"}, "priority: must be 'urgent', 'normal' or 'off-peak'."),
     ({"wehn": CT}, "wehn: is unknown; did you mean when?"),
     ({3: 4}, "[3]: is no name; use one of name, description"),
