@@ -19,7 +19,7 @@ class Action(StrEnum):
     """What can be done, over whichever protocol."""
 
     READ_STUDY = "read-study"
-    READ_FILE = "read-file"  # an instance by Orthanc's id
+    LOCATE_FILES = "locate-files"  # on Orthanc's disk
     STORE_STUDY = "store-study"
     COMMIT_STORAGE = "commit-storage"  # be told what of one's own is safe here
     READ_WORKLIST = "read-worklist"
@@ -66,7 +66,7 @@ _SYSTEM = frozenset({Role.SYSTEM_ADMIN, Role.SERVICE})
 
 POLICY: Mapping[Action, frozenset[Role]] = {
     Action.READ_STUDY: _EVERYBODY,
-    Action.READ_FILE: _SYSTEM,
+    Action.LOCATE_FILES: frozenset({Role.SERVICE}),
     Action.STORE_STUDY: _WRITERS - {Role.SYSTEM_ADMIN},
     Action.COMMIT_STORAGE: _WRITERS - {Role.SYSTEM_ADMIN},
     Action.READ_WORKLIST: frozenset(),  # nothing says what is scheduled
@@ -86,7 +86,7 @@ POLICY: Mapping[Action, frozenset[Role]] = {
 }
 KINDS: Mapping[Action, Kind] = {
     Action.READ_STUDY: Kind.STUDY,
-    Action.READ_FILE: Kind.STUDY,
+    Action.LOCATE_FILES: Kind.STUDY,
     Action.STORE_STUDY: Kind.STUDY,
     Action.COMMIT_STORAGE: Kind.STUDY,
     Action.READ_WORKLIST: Kind.NOTHING,

@@ -14,7 +14,7 @@ from typing import Any, Self
 import httpx
 
 from gateway.errors import ArchiveUnavailable, GatewayError, NotFound
-from gateway.files import Files, Place
+from gateway.files import Lying, Place
 
 TENANT_HEADER = "X-Argonath-Tenant"
 _AS_RECEIVED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
@@ -45,7 +45,6 @@ class Archive:
         headers = {"Authorization": f"Bearer {internal_token}"}
         if tenant_id is not None:
             headers[TENANT_HEADER] = tenant_id
-        self._url, self._headers = url, headers
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
 
     def __enter__(self) -> Self:
@@ -84,9 +83,19 @@ class Archive:
         path = f"/dicom-web/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}"
         return _first_part(self._get(path, accept=_AS_RECEIVED))
 
-    def files(self, study_uid: str, patient_id: str, order: Sequence[Place] = ()) -> Files:
-        """For many files of a study, of the PatientID that its row has; to be closed."""
-        return Files(self, self._url, self._headers, study_uid, patient_id, order)
+    def places(
+        self, study_uid: str, patient_id: str, instances: Sequence[Place]
+    ) -> list[Lying | None]:
+        """Where these instances lie on Orthanc's disk; None: it cannot be told."""
+        try:
+            answer = self._http.post(
+                f"/places/studies/{study_uid}",
+                json={"patient_id": patient_id, "instances": instances},
+            )
+        except httpx.TransportError as error:
+            raise ArchiveUnavailable(type(error).__name__) from error
+        _check("/places", answer)
+        return [None if each is None else (each[0], each[1]) for each in answer.json()]
 
     def decompressed(self, study_uid: str, series_uid: str, instance_uid: str) -> bytes | None:
         """One instance in Explicit VR Little Endian; None: the archive has no decoder for it."""

@@ -1,102 +1,84 @@
-"""Files of one study, as they were received, by the quickest way that the archive has.
+"""Files of one study as they were received, from Orthanc's disk where that is seen here too.
 
-Orthanc finds a file by an id of its own at once, and by DICOM's UIDs through a search that costs
-several times as much. Its id is a hash of those UIDs: whoever names them all has named the study,
-whose owner the node knows. So they go with the request, in a header.
+The archive tells where they lie, some at a time and the next while these are read. To have each
+sent costs Orthanc and us more than all that is done with it then.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from itertools import pairwise
-from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote, urlsplit
-
-from gateway.studies import orthanc_id
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from gateway.archive import Archive
 
-NAMES_HEADER = "X-Argonath-Names"
-PATH = r"/instances/[0-9a-f]{8}(?:-[0-9a-f]{8}){4}/file"
-SMALL = 1 << 16  # bytes; the kernel holds as much of an answer that nobody reads yet
-_LEVELS = 4  # patient, study, series, instance
-_ID = re.compile(PATH.replace("[0-9a-f]{8}(?:-[0-9a-f]{8}){4}", "([^/]+)"))
+AT_ONCE = 64
 
 type Place = tuple[str, str]
 """SeriesInstanceUID and SOPInstanceUID."""
-
-
-def study_named(path: str, names: str) -> str | None:
-    """The StudyInstanceUID of the file at `path`, if its header `names` what is really there."""
-    identifiers = [unquote(name) for name in names.split("/")]
-    found = _ID.fullmatch(path)
-    if found is None or len(identifiers) != _LEVELS or orthanc_id(*identifiers) != found[1]:
-        return None
-    # What is hashed has `|` between the identifiers; a PatientID alone may hold another.
-    return None if any("|" in uid for uid in identifiers[1:]) else identifiers[1]
+type Lying = tuple[str, int]
+"""Orthanc's name of a file (the Orthanc Book, "Storage area"), and its bytes."""
 
 
 class Files:
-    """Reads over a connection of its own; for one thread.
-
-    Small files are asked for before they are wanted, so that Orthanc finds the next one while
-    somebody works on this one. A large one would keep Orthanc waiting until it is read.
-    """
+    """For one thread, to be closed; `archive` sends what is not found on `disk`."""
 
     def __init__(
-        self,
-        archive: Archive,
-        url: str,
-        headers: Mapping[str, str],
-        study_uid: str,
-        patient_id: str,
-        order: Sequence[Place],
+        self, archive: Archive, disk: Path, study_uid: str, patient_id: str, order: Sequence[Place]
     ) -> None:
-        """`order`: what will probably be wanted. `archive` is asked for what comes no quick way."""
-        self._archive, self._headers = archive, headers
-        self._study_uid, self._patient_id = study_uid, patient_id
-        self._next = dict(pairwise(order))
-        place = urlsplit(url)
-        kind = HTTPSConnection if place.scheme == "https" else HTTPConnection
-        self._connection = kind(place.netloc, timeout=60)
-        self._root = place.path.rstrip("/")
-        self._asked: Place | None = None
-        self.is_quick = True
+        """`order`: what will be wanted, probably. `disk`: Orthanc's folder, if it is here."""
+        self._archive, self._study_uid, self._patient_id = archive, study_uid, patient_id
+        self._disk: Path | None = disk if disk.is_dir() else None
+        self._order = order
+        self._number = {place: number for number, place in enumerate(order)}
+        self._known: dict[Place, Lying | None] = {}
+        self._asking = ThreadPoolExecutor(1)
+        self._coming: dict[int, Future[dict[Place, Lying | None]]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._asking.shutdown()
 
     def file_of(self, series_uid: str, instance_uid: str) -> bytes:
         """One instance; raises as `Archive.file_of` does."""
-        found = self._quickly((series_uid, instance_uid)) if self.is_quick else None
+        found = self._from_disk((series_uid, instance_uid))
         return found or self._archive.file_of(self._study_uid, series_uid, instance_uid)
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
-    def _quickly(self, place: Place) -> bytes | None:
-        try:
-            if self._asked != place:
-                self._ask(place)
-            answer, self._asked = self._connection.getresponse(), None
-            file = answer.read()
-            # E.g. Orthanc writes this PatientID in another way than we do.
-            self.is_quick = answer.status == 200
-            following = self._next.get(place)
-            if self.is_quick and following is not None and len(file) <= SMALL:
-                self._ask(following)
-        except (OSError, HTTPException):
-            self._asked = None
-            self._connection.close()
+    def _from_disk(self, place: Place) -> bytes | None:
+        if self._disk is None or place not in self._number:
             return None
-        return file if self.is_quick else None
+        if place not in self._known:
+            self._known = self._places_from(self._number[place])
+        lying = self._known[place]
+        if lying is None:
+            return None
+        name, size = lying
+        try:
+            file = (self._disk / name[:2] / name[2:4] / name).read_bytes()
+        except OSError:
+            return None
+        return file if len(file) == size else None
 
-    def _ask(self, place: Place) -> None:
-        if self._asked is not None:
-            self._connection.close()  # with the answer that nobody wants
-        names = (self._patient_id, self._study_uid, *place)
-        path = f"{self._root}/instances/{orthanc_id(*names)}/file"
-        told = "/".join(quote(name, safe="") for name in names)
-        self._connection.request("GET", path, headers={**self._headers, NAMES_HEADER: told})
-        self._asked = place
+    def _places_from(self, number: int) -> dict[Place, Lying | None]:
+        """Of what is wanted from this one on; those after them are asked for meanwhile."""
+        coming = self._coming.pop(number, None)
+        after = number + AT_ONCE
+        found = coming.result() if coming else self._ask(self._order[number:after])
+        if after < len(self._order):
+            asked = self._asking.submit(self._ask, self._order[after : after + AT_ONCE])
+            self._coming = {after: asked}
+        return found
+
+    def _ask(self, places: Sequence[Place]) -> dict[Place, Lying | None]:
+        told = self._archive.places(self._study_uid, self._patient_id, places)
+        return dict(zip(places, told, strict=True))

@@ -108,6 +108,11 @@ class Settings:
         scheme = "https" if self.tls_cert else "http"
         return self.public_url or f"{scheme}://localhost:{self.http_port}"
 
+    @property
+    def archive_folder(self) -> Path:
+        """Where Orthanc keeps its files, if it has the same disk."""
+        return self.data / "orthanc"
+
     def export_folder(self, tenant_id: str) -> Path:
         """Where files of one tenant's destinations go."""
         return Path(self.export_root or self.data / "export") / tenant_id

@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
-from gateway import access, bearer, correlation, files, identity, routes
-from gateway.access import Action, Resource
+from gateway import access, bearer, correlation, identity, routes
+from gateway.access import Action
 from gateway.archive import TENANT_HEADER
 from gateway.errors import GatewayError, NotAllowed, NotAuthenticated
 from gateway.identity import Principal
@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 
 READY_PATH = "/argonath/ready"
 _TENANT_HEADER = TENANT_HEADER.lower()
-_NAMES_HEADER = files.NAMES_HEADER.lower()
 _CHOSEN_HEADER = bearer.TENANT_HEADER.lower()
 _CACHE_SIZE = 10_000
 _REFUSED_FOR_S = 5.0
@@ -133,10 +132,8 @@ class RequestFilter:
         refused: Callable[[Request, str], None],
         serves: Callable[[int, Storing | None], None],
         permitted: Callable[[Request, str], None] = lambda _request, _method: None,
-        owner_of: Callable[[str], str | None] = lambda _study_uid: None,
     ) -> None:
         self._permitted = permitted
-        self._owner_of = owner_of
         self._principals = principals
         self._refused = refused
         self._serves = serves
@@ -156,7 +153,7 @@ class RequestFilter:
             self._current[thread] = Request(uri, None, ip)
             principal = self._principals.of(headers)
             request = self._current[thread] = Request(uri, principal, address_of(headers, ip))
-            permitted = self._permits(request, method, headers)
+            permitted = self._permits(request, method)
             self._serves(thread, storing(request, method) if permitted else None)
             if permitted:
                 self._permitted(request, name_of(method))
@@ -169,24 +166,14 @@ class RequestFilter:
             log.exception("request filter failed; the request is refused")
         return False
 
-    def _permits(self, request: Request, method: int, headers: Mapping[str, str]) -> bool:
+    def _permits(self, request: Request, method: int) -> bool:
         action = routes.action_of(name_of(method), request.path)
         if action is Action.UNKNOWN_ROUTE:
             with self._lock:
                 self.unknown_routes += 1
         if request.principal is None or is_private(request.path):
             return False
-        if not access.permits(request.principal, action):
-            return False
-        return action is not Action.READ_FILE or self._is_named(request, headers)
-
-    def _is_named(self, request: Request, headers: Mapping[str, str]) -> bool:
-        """Whether a file is of a study of the principal's, by what the request says that it is."""
-        who = request.principal
-        if who is None or who.tenant_id is None:
-            return who is not None
-        study_uid = files.study_named(request.path, headers.get(_NAMES_HEADER, ""))
-        return study_uid is not None and access.owns(who, Resource(self._owner_of(study_uid)))
+        return access.permits(request.principal, action)
 
 
 def is_private(path: str) -> bool:

@@ -28,6 +28,7 @@ def kept[F: Callable[..., Any]](callback: F) -> F:
 orthanc.RegisterIncomingHttpRequestFilter(kept(NODE.request_filter))
 orthanc.RegisterRestCallback("/tools/find", kept(NODE.find_override))
 orthanc.RegisterRestCallback("/deletions/studies/([0-9.]+)", kept(NODE.deletion.route))
+orthanc.RegisterRestCallback("/places/studies/([0-9.]+)", kept(NODE.places.route))
 orthanc.RegisterRestCallback("/argonath/admit", kept(NODE.ingest.admit_route))
 orthanc.RegisterRestCallback("/argonath/event", kept(NODE.event))
 orthanc.RegisterRestCallback("/argonath/ready", kept(NODE.ready))

@@ -35,6 +35,7 @@ from orthanc_plugins.dimse import Dimse
 from orthanc_plugins.ingest import Ingest
 from orthanc_plugins.lifeline import Lifeline, UncleanStop
 from orthanc_plugins.modalities import Modalities
+from orthanc_plugins.places import Places
 from orthanc_plugins.reads import DimseAudit, ReadAudit, StudiesAt, Watch
 from orthanc_plugins.sdk import Orthanc, RestOutput
 from orthanc_plugins.search import FindOverride, Searcher
@@ -74,7 +75,6 @@ class Node:
             self._write_refused,
             self._lifeline.serves,
             self._note_raw,
-            self._owner_of,
         )
         associations = Associations(settings.data)
         hooks = plugins.load("node", plugins.discover(settings.blocked_extensions)).hook
@@ -132,6 +132,7 @@ class Node:
             self.ingest.owner_of,
             is_blocked=EXTENSION in map(str.strip, settings.blocked_extensions.split(",")),
         )
+        self.places = Places(orthanc, self.request_filter.current, self.ingest.owner_of)
         self.deletion = Deletion(orthanc, database, self.request_filter.current)
         self.completion = Completion(
             orthanc,
@@ -152,9 +153,6 @@ class Node:
                 for record in records_of(found):
                     append(session, record)
         self._lifeline.begin()
-
-    def _owner_of(self, study_uid: str) -> str | None:
-        return self.ingest.owner_of(study_uid)
 
     # What is cached, and how it stays true ------------------------------------------------------
 

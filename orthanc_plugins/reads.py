@@ -43,7 +43,6 @@ _LONGEST = 64
 _LISTS = frozenset({"studies", "series", "instances"})
 _ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
 _PARENTS = {"patients": "/studies", "studies": "", "series": "/study", "instances": "/study"}
-_RAW = (Action.RAW_ARCHIVE, Action.READ_FILE)
 _STATIC = "/app/"  # Orthanc Explorer's own files
 _WAYS = ("metadata", "frames", "rendered", "thumbnail", "bulk")
 
@@ -133,7 +132,7 @@ class ReadAudit:
         who = request.principal
         if who is None or who.role is not Role.SYSTEM_ADMIN or request.path.startswith(_STATIC):
             return
-        if routes.action_of(method, request.path) not in _RAW:
+        if routes.action_of(method, request.path) is not Action.RAW_ARCHIVE:
             return
         asked = f"{method} {request.path}"[:200]
         owned = [(f"study {uid}", self._owner_of(uid)) for uid in self._studies_at(request.path)]

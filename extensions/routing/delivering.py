@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -37,6 +37,7 @@ from gateway.errors import (
     NotFound,
     SecretUnreadable,
 )
+from gateway.files import Files
 from gateway.jobs import Postpone, backoff_s, jittered_s
 
 TURN_S = 30.0
@@ -180,11 +181,15 @@ def _send_all(work: _Work, sender: Sender, copier: Copier) -> str:
     refusals, later, answered = 0, "", False
     throttle = Throttle(work.destination.limits, began)
     grants = Grants([each.sop_instance_uid for each in work.todo], partial(_ask, work))
-    files = context.archive.files(
-        work.delivery.study_instance_uid, work.patient_id, [each.place for each in work.todo]
+    files = Files(
+        context.archive,
+        context.settings.archive_folder,
+        work.delivery.study_instance_uid,
+        work.patient_id,
+        [each.place for each in work.todo],
     )
     ahead = Ahead(work.todo, lambda instance: copier.copy(files.file_of(*instance.place)))
-    with closing(files), Recorder(partial(_record, context, work.delivery)) as recorder:
+    with files, Recorder(partial(_record, context, work.delivery)) as recorder:
         for instance in work.todo:
             _go_on(work, began)
             outcome, size_bytes = _send(work, sender, copier, instance, ahead, grants)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-AT_ONCE = 64
+LEAST, MOST = 16, 256  # at a time: as many as go out in a moment
 GOOD_FOR_S = 1.0
 
 
@@ -16,6 +16,7 @@ class Grants:
         self._order, self._ask = order, ask
         self._place = {uid: number for number, uid in enumerate(order)}
         self._granted: set[str] = set()
+        self._asked_at = 0
         self._until = 0.0
 
     def after(self, uid: str) -> None:
@@ -28,6 +29,7 @@ class Grants:
         """Whether an instance may go out now."""
         if uid not in self._granted or time.monotonic() > self._until:
             place = self._place[uid]
-            self._until = time.monotonic() + GOOD_FOR_S
-            self._granted = self._ask(self._order[place : place + AT_ONCE])
+            count = min(MOST, max(LEAST, 2 * (place - self._asked_at)))
+            self._asked_at, self._until = place, time.monotonic() + GOOD_FOR_S
+            self._granted = self._ask(self._order[place : place + count])
         return uid in self._granted

@@ -5,11 +5,13 @@ from __future__ import annotations
 from io import BytesIO
 from pathlib import Path
 
+import httpx
 import pytest
 from pydicom import dcmread
 from requests import HTTPError
 
 from gateway.errors import NotFound
+from gateway.files import Files
 from gateway.phantom import ct_phantom
 from tests.acceptance.conftest import RunningGateway, study_uid_of
 
@@ -47,28 +49,31 @@ def test_the_owner_reads_metadata_a_frame_and_the_whole_study(
     assert got == {ds.SOPInstanceUID: ds for ds in sent}
 
 
-def test_our_own_process_reads_files_of_the_tenant_it_acts_for_alone(
+def test_our_own_process_finds_the_files_of_the_tenant_it_acts_for_alone(
     gateway: RunningGateway, tmp_path: Path
 ) -> None:
     sent = dcmread(BytesIO(ct_phantom(1, seed=f"{tmp_path}")[0]))
     sent.SpecificCharacterSet, sent.PatientID = "ISO_IR 100", "Müller/7"
     sent.save_as(tmp_path / "0.dcm")
     assert gateway.storescu(tmp_path / "0.dcm").returncode == 0
-    for tenant, patient_id, quick in (
-        ("north", "Müller/7", True),
-        ("north", "somebody", False),  # found by its UIDs
-        ("south", "Müller/7", False),
-    ):
-        with gateway.archive(tenant) as archive:
-            files = archive.files(sent.StudyInstanceUID, patient_id)
-            if tenant == "north":
-                got = dcmread(BytesIO(files.file_of(sent.SeriesInstanceUID, sent.SOPInstanceUID)))
-                assert got == dcmread(tmp_path / "0.dcm")
-            else:
-                with pytest.raises(NotFound):
-                    files.file_of(sent.SeriesInstanceUID, sent.SOPInstanceUID)
-            assert files.is_quick is quick
-            files.close()
+    study, place = sent.StudyInstanceUID, (sent.SeriesInstanceUID, sent.SOPInstanceUID)
+    with gateway.archive("north") as archive:
+        assert archive.places(study, "somebody", [place]) == [None]
+        assert archive.places(study, "Müller/7", [place]) != [None]
+        for patient_id in ("Müller/7", "somebody"):  # by its UIDs alone it is found too
+            with Files(archive, gateway.data / "orthanc", study, patient_id, [place]) as files:
+                assert dcmread(BytesIO(files.file_of(*place))) == sent
+    with gateway.archive("south") as archive, pytest.raises(NotFound):
+        archive.places(study, "Müller/7", [place])
+    asked = {"patient_id": "Müller/7", "instances": [place]}
+    for path in ("/places/studies/", "/orthanc/places/studies/"):
+        for key in (gateway.north_key, gateway.south_key, "nobodys"):
+            answer = httpx.post(
+                f"{gateway.url}{path}{study}",
+                json=asked,
+                headers={"Authorization": f"Bearer {key}"},
+            )
+            assert answer.status_code in {401, 403, 404, 405}, path
 
 
 def test_another_tenant_finds_nothing_and_gets_404(gateway: RunningGateway, study: str) -> None:

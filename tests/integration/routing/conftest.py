@@ -20,7 +20,6 @@ from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from gateway.db import Database
-from gateway.files import NAMES_HEADER
 from gateway.settings import Settings
 from tests.integration.worker_host import WorkerHost
 
@@ -68,16 +67,9 @@ class FakeArchive:
         archive = self
 
         class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"  # connections are kept
-
             def do_GET(self) -> None:
-                names, accept = self.headers.get(NAMES_HEADER), self.headers.get("Accept", "")
-                if names is not None:
-                    file = archive.files.get(names.rpartition("/")[2])
-                    status, body = (404, b"") if file is None else (200, file)
-                else:
-                    plain = "transfer-syntax=1.2.840.10008.1.2.1" in accept
-                    status, body = archive.answer(self.path, plain=plain)
+                plain = "transfer-syntax=1.2.840.10008.1.2.1" in self.headers["Accept"]
+                status, body = archive.answer(self.path, plain=plain)
                 self.send_response(status)
                 self.send_header("Content-Type", "multipart/related; boundary=b")
                 self.send_header("Content-Length", str(len(body)))

@@ -4,7 +4,6 @@ import pytest
 
 from gateway.errors import NotAuthenticated
 from gateway.identity import Principal, Role
-from gateway.studies import orthanc_id
 from orthanc_plugins.access import Principals, Request, RequestFilter, is_private
 
 PEOPLE = {
@@ -140,32 +139,6 @@ def test_a_request_is_permitted_by_role_and_path(
 ) -> None:
     decide = RequestFilter(principals, directory.note, lambda *_: None)
     assert decide(path, method=method, ip="10.0.0.1", headers=bearer(token)) is allowed
-
-
-FILE = ("p", "1.2", "1.2.3", "1.2.3.4")
-FILE_PATH = f"/instances/{orthanc_id(*FILE)}/file"
-
-
-@pytest.mark.parametrize(
-    ("token", "tenant", "names", "allowed"),
-    [
-        ("internal", "north", "/".join(FILE), True),
-        ("internal", "south", "/".join(FILE), False),
-        ("internal", "north", "", False),
-        ("internal", "south", "p/6.6/1.2.3/1.2.3.4", False),  # a study of south's
-        ("internal", "", "", True),
-        ("admin", "", "", True),
-        ("entered", "", "", False),
-        ("member", "", "/".join(FILE), False),
-    ],
-)
-def test_a_file_is_read_by_our_own_processes_of_the_tenant_that_they_act_for(
-    principals: Principals, token: str, tenant: str, names: str, allowed: bool
-) -> None:
-    owners = {"1.2": "north", "6.6": "south"}
-    decide = RequestFilter(principals, lambda *_: None, lambda *_: None, owner_of=owners.get)
-    told = {"x-argonath-tenant": tenant, "x-argonath-names": names}
-    assert decide(FILE_PATH, 1, "127.0.0.1", bearer(token, **told)) is allowed
 
 
 def test_a_refused_write_of_somebody_known_is_noted(

@@ -128,7 +128,7 @@ def test_leave_is_asked_for_some_at_a_time_and_again_after_a_moment(
         asked.append(list(uids))
         return set(uids) - {"c"}
 
-    monkeypatch.setattr(granting, "AT_ONCE", 4)
+    monkeypatch.setattr(granting, "LEAST", 4)
     grants = Grants(["a", "b", "c", "d", "e"], ask)
     assert grants.may("a")
     assert grants.may("b")
@@ -139,8 +139,22 @@ def test_leave_is_asked_for_some_at_a_time_and_again_after_a_moment(
     assert asked[1:] == [["c", "d", "e"], ["d", "e"]]
 
 
+def test_leave_is_asked_for_more_at_a_time_where_more_goes_out() -> None:
+    order = [str(number) for number in range(700)]
+    asked: list[int] = []
+
+    def ask(uids: Sequence[str]) -> set[str]:
+        asked.append(len(uids))
+        return set(uids)
+
+    grants = Grants(order, ask)
+    for uid in order:
+        grants.after(uid)
+    assert asked == [16, 32, 64, 128, 256, 203]
+
+
 def test_the_manual_says_how_many_may_come_twice() -> None:
-    assert (MOST_UNWRITTEN, granting.AT_ONCE) == (32, 64)
+    assert (MOST_UNWRITTEN, granting.LEAST, granting.MOST) == (32, 16, 256)
     manual = Path(routing.__file__).with_name("README.md").read_text(encoding="utf-8")
     assert "**Hardly ever twice.**" in manual
     assert "no more than 32 are ever unwritten" in manual
