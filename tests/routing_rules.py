@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from extensions.routing import editing, rulebook
-from extensions.routing.rule import parse_rule
+from extensions.routing import rulebook
+from extensions.routing.rules import editing
+from extensions.routing.rules.rule import parse_rule
 from gateway.db import Session
 
 type Condition = tuple[str, str, str | list[str]]

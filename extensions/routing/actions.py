@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pydicom import Dataset
 
-from extensions.routing import crosswalk
-from extensions.routing.arrival import arrived_at
-from extensions.routing.crosswalk_settings import Crosswalk
+from extensions.routing.changes import crosswalk
+from extensions.routing.changes.arrival import arrived_at
+from extensions.routing.changes.crosswalk_settings import Crosswalk
+from extensions.routing.changes.morph import morph
+from extensions.routing.changes.morph_settings import Morph
+from extensions.routing.changes.original_attributes import Note
 from extensions.routing.forward import FORWARD
 from extensions.routing.holding import DISCARD, HOLD
 from extensions.routing.labels import LABEL
-from extensions.routing.morph import morph
-from extensions.routing.morph_settings import Morph
 from extensions.routing.notify import NOTIFY
-from extensions.routing.original_attributes import Note
 from gateway.actions import Action, Change, Transform
 from gateway.context import TaskContext
 

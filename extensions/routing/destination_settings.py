@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from extensions.routing import name_pattern
+from extensions.routing.sending import name_pattern
 from gateway.addresses import (
     AETitle,
     Host,

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import psycopg.errors
 from psycopg.types.json import Jsonb
 
-from extensions.routing import editing, line, rulebook
+from extensions.routing import rulebook
 from extensions.routing.destination_settings import (
     SECRET_FIELDS,
     DestinationSettings,
@@ -24,7 +24,9 @@ from extensions.routing.destination_settings import (
     parse_settings,
     with_secrets,
 )
-from extensions.routing.limits import Limits, parse_limits
+from extensions.routing.rules import editing
+from extensions.routing.sending import line
+from extensions.routing.sending.limits import Limits, parse_limits
 from gateway import audit, jobs, vault
 from gateway.db import Row, Session
 from gateway.errors import Conflict, GatewayError, InvalidInput, NotFound

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from extensions.routing.facts import Facts
+from extensions.routing.rules.facts import Facts
 from gateway.db import Session
 
 

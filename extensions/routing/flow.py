@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from extensions.routing.ledger import Delivery
-from extensions.routing.rule_words import action_words
+from extensions.routing.rules.rule_words import action_words
 from extensions.routing.runs import Run
 
 MOST_REASONS = 8

@@ -8,7 +8,7 @@ from typing import Any
 
 from extensions.routing.destination_settings import MODELS
 from extensions.routing.ledger import STATES, Filter
-from extensions.routing.limits import Limits
+from extensions.routing.sending.limits import Limits
 from gateway.errors import InvalidInput
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Self, get_args
 
-from extensions.routing import line
+from extensions.routing.sending import line
 from gateway import audit
 from gateway.actions import Step, steps_of
 from gateway.db import Row, Session

@@ -50,8 +50,8 @@ def transform_instance(session: Session) -> Mapping[str, Transform]:
 def _transform(tenant_id: str, rules: list[object]) -> Transform:
     from pydicom import config
 
-    from extensions.routing.before_storage import Corrections
-    from extensions.routing.rule import parse_rules
+    from extensions.routing.rules.before_storage import Corrections
+    from extensions.routing.rules.rule import parse_rules
 
     # For the whole process: what switches it off and on again is not made for several threads.
     config.settings.reading_validation_mode = config.IGNORE

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 
-from extensions.routing import facts, facts_store, labels, rulebook, runs
+from extensions.routing import facts_store, labels, rulebook, runs
 from extensions.routing.acting import references
-from extensions.routing.catching import WHEN_STABLE, WHILE_ARRIVING, caught
-from extensions.routing.facts import Facts
-from extensions.routing.rule import Trigger
+from extensions.routing.rules import facts
+from extensions.routing.rules.catching import WHEN_STABLE, WHILE_ARRIVING, caught
+from extensions.routing.rules.facts import Facts
+from extensions.routing.rules.rule import Trigger
 from gateway import studies
 from gateway.actions import Reference
 from gateway.context import TaskContext

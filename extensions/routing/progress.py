@@ -10,9 +10,9 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from extensions.routing import line
 from extensions.routing.destinations import Destination
 from extensions.routing.ledger import Delivery, Instance, instances_of
+from extensions.routing.sending import line
 from gateway import audit
 from gateway.actions import Subject
 from gateway.db import Row, Session

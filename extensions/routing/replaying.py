@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from extensions.routing import destinations, line, progress
+from extensions.routing import destinations, progress
 from extensions.routing.acting import references
+from extensions.routing.sending import line
 from gateway import audit, jobs
 from gateway.actions import Subject
 from gateway.context import TaskContext

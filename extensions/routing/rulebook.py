@@ -11,8 +11,8 @@ from functools import lru_cache
 import psycopg.errors
 from psycopg.types.json import Jsonb
 
-from extensions.routing import before_storage_limits
-from extensions.routing.rule import RuleDocument, Trigger, parse_rules
+from extensions.routing.rules import before_storage_limits
+from extensions.routing.rules.rule import RuleDocument, Trigger, parse_rules
 from gateway import audit, studies
 from gateway.db import Row, Session
 from gateway.errors import Conflict, InvalidInput, NotFound

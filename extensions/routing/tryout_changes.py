@@ -9,8 +9,8 @@ from typing import Any
 
 from pydicom import Dataset, config
 
-from extensions.routing.rule import RuleDocument
-from extensions.routing.tag_changes import TagChange, tag_changes
+from extensions.routing.changes.tag_changes import TagChange, tag_changes
+from extensions.routing.rules.rule import RuleDocument
 from gateway.actions import Transform
 from gateway.context import TaskContext
 from gateway.errors import GatewayError

@@ -10,8 +10,8 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from extensions.routing import facts_store, rulebook, tryout_changes
-from extensions.routing.rule import RuleDocument, parse_rules
-from extensions.routing.trying import Report, look_at
+from extensions.routing.rules.rule import RuleDocument, parse_rules
+from extensions.routing.rules.trying import Report, look_at
 from gateway import jobs
 from gateway.context import TaskContext
 from gateway.db import Session

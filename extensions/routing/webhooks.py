@@ -17,7 +17,7 @@ import httpx
 from pydantic import Field, TypeAdapter, ValidationError
 
 from extensions.routing import rulebook
-from extensions.routing.rule import RuleDocument
+from extensions.routing.rules.rule import RuleDocument
 from gateway import audit, vault
 from gateway.addresses import HttpUrl
 from gateway.db import Session

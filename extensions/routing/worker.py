@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from extensions.routing import (  # noqa: F401  once, before the fork
+from extensions.routing import (
     acting,
     actions,
-    delivering,
     facts_store,
     labels,
     ledger,
-    line,
     planning,
     progress,
     replaying,
     runs,
-    sender_dicomweb,
-    sender_dimse,
     stuck,
     tryouts,
+)
+from extensions.routing.changes.crosswalk_sync import (
+    sync_crosswalk,  # noqa: F401  a task of this host
+)
+from extensions.routing.sending import (  # noqa: F401  the senders once, before the fork
+    delivering,
+    line,
+    sender_dicomweb,
+    sender_dimse,
     verifying,
 )
-from extensions.routing.crosswalk_sync import sync_crosswalk  # noqa: F401  a task of this host
 from gateway.actions import Action
 from gateway.context import TaskContext
 from gateway.events import StudyArriving, StudyDeleted, StudyStable

@@ -20,7 +20,7 @@ from extensions.routing.destinations import (
     delete_destination,
     list_destinations,
 )
-from extensions.routing.recording import MOST_UNWRITTEN
+from extensions.routing.sending.recording import MOST_UNWRITTEN
 from gateway.db import Database, Session
 from tests.acceptance.conftest import RunningGateway, free_port, study_uid_of
 from tests.acceptance.test_real_ct import real_ct

@@ -20,8 +20,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from extensions.polling.sources import create_source
-from extensions.routing import crosswalk_tables
-from extensions.routing.crosswalk_tables import By as Author
+from extensions.routing.changes import crosswalk_tables
+from extensions.routing.changes.crosswalk_tables import By as Author
 from extensions.routing.destinations import create_destination
 from gateway import identity, invitations, share_links, tenancy
 from gateway.db import Database, Session

@@ -17,9 +17,9 @@ from pydicom import dcmread
 from pydicom.uid import CTImageStorage
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, evt
 
-from extensions.routing import catching, facts
 from extensions.routing.destinations import create_destination
-from extensions.routing.rule import parse_rules
+from extensions.routing.rules import catching, facts
+from extensions.routing.rules.rule import parse_rules
 from gateway.phantom import ct_phantom
 from tests.acceptance.conftest import RunningGateway, free_port
 from tests.acceptance.test_forwarding import routing

@@ -21,7 +21,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 from pydicom import dcmread
 
-from extensions.routing.trying import Report
+from extensions.routing.rules.trying import Report
 from gateway import identity, share_links
 from gateway.db import Database
 from gateway.identity import Principal, Role

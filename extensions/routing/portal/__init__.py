@@ -28,7 +28,7 @@ from extensions.routing.portal.common import (
     pages,
     portal,
 )
-from extensions.routing.rule import Trigger
+from extensions.routing.rules.rule import Trigger
 from gateway import studies
 from gateway.actions import Action, Step
 from gateway.db import Session

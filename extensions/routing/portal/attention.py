@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from extensions.routing import editing, forms, overview, rulebook, runs
+from extensions.routing import forms, overview, rulebook, runs
 from extensions.routing.portal.common import (
     RUN_TONES,
     may_change,
@@ -14,8 +14,9 @@ from extensions.routing.portal.common import (
     tenant_session,
     who,
 )
-from extensions.routing.rule import Trigger
-from extensions.routing.rule_words import action_words
+from extensions.routing.rules import editing
+from extensions.routing.rules.rule import Trigger
+from extensions.routing.rules.rule_words import action_words
 from gateway import audit, jobs, studies
 from gateway.access import Action
 from gateway.errors import Conflict, InvalidInput, NotFound

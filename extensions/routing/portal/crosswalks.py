@@ -8,10 +8,10 @@ from __future__ import annotations
 from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from extensions.routing import crosswalk_tables as tables
-from extensions.routing.crosswalk_csv import read_csv
-from extensions.routing.crosswalk_sources import MODELS
-from extensions.routing.crosswalk_tables import By
+from extensions.routing.changes import crosswalk_tables as tables
+from extensions.routing.changes.crosswalk_csv import read_csv
+from extensions.routing.changes.crosswalk_sources import MODELS
+from extensions.routing.changes.crosswalk_tables import By
 from extensions.routing.portal.common import (
     encryption_key,
     pages,

@@ -9,10 +9,8 @@ from flask import flash, redirect, render_template, request
 from flask import session as cookie
 from flask.typing import ResponseReturnValue
 
-from extensions.routing import connection, destinations, forms
+from extensions.routing import destinations, forms
 from extensions.routing.destination_settings import SECRET_FIELDS
-from extensions.routing.limits import Limits
-from extensions.routing.name_pattern import STANDARD
 from extensions.routing.portal.common import (
     encryption_key,
     may_change,
@@ -21,6 +19,9 @@ from extensions.routing.portal.common import (
     tenant_session,
     who,
 )
+from extensions.routing.sending import connection
+from extensions.routing.sending.limits import Limits
+from extensions.routing.sending.name_pattern import STANDARD
 from gateway.access import Action
 from gateway.errors import Conflict, GatewayError, InvalidInput
 from gateway.needs import Needs

@@ -5,9 +5,10 @@ from __future__ import annotations
 from flask import flash, redirect, render_template, request
 from werkzeug.wrappers import Response
 
-from extensions.routing import forms, rulebook, rules_diff
+from extensions.routing import forms, rulebook
 from extensions.routing.portal.common import may_change, pages, tenant_session, who
-from extensions.routing.rules_yaml import dump_rules
+from extensions.routing.rules import rules_diff
+from extensions.routing.rules.rules_yaml import dump_rules
 from gateway.access import Action
 from gateway.needs import Needs
 

@@ -8,12 +8,13 @@ from flask import request
 from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 
-from extensions.routing import rulebook, rules_diff
-from extensions.routing.complaints import WrongRule
+from extensions.routing import rulebook
 from extensions.routing.portal.common import pages, portal, tenant_session, who
 from extensions.routing.rulebook import Rulebook
-from extensions.routing.rules_lines import marked
-from extensions.routing.rules_yaml import dump_rules, load_rules
+from extensions.routing.rules import rules_diff
+from extensions.routing.rules.complaints import WrongRule
+from extensions.routing.rules.rules_lines import marked
+from extensions.routing.rules.rules_yaml import dump_rules, load_rules
 from gateway import routes
 from gateway.access import Action
 from gateway.errors import Conflict, GatewayError, InvalidInput

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from extensions.routing import destinations, editing, rulebook, rules_diff
-from extensions.routing.complaints import WrongRule
+from extensions.routing import destinations, rulebook
 from extensions.routing.portal import text_help
 from extensions.routing.portal.common import pages, portal, tenant_session, who
-from extensions.routing.rule import RuleDocument
-from extensions.routing.rule_words import words_of
 from extensions.routing.rulebook import Rulebook
-from extensions.routing.rules_lines import marked
-from extensions.routing.rules_yaml import dump_rules, load_rules
+from extensions.routing.rules import editing, rules_diff
+from extensions.routing.rules.complaints import WrongRule
+from extensions.routing.rules.rule import RuleDocument
+from extensions.routing.rules.rule_words import words_of
+from extensions.routing.rules.rules_lines import marked
+from extensions.routing.rules.rules_yaml import dump_rules, load_rules
 from gateway.access import Action
 from gateway.errors import Conflict, GatewayError, InvalidInput, NotFound
 from gateway.needs import Needs

@@ -9,9 +9,7 @@ from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
-from extensions.routing import destinations, editing, rule_form, rulebook
-from extensions.routing.complaints import WrongRule
-from extensions.routing.condition_values import Operator
+from extensions.routing import destinations, rulebook
 from extensions.routing.portal.common import (
     may_change,
     pages,
@@ -20,9 +18,12 @@ from extensions.routing.portal.common import (
     who,
 )
 from extensions.routing.portal.rule_text import editor
-from extensions.routing.rule import RuleDocument, Trigger, parse_rule
-from extensions.routing.rule_form import Row, RuleForm
-from extensions.routing.rules_yaml import dump_rules
+from extensions.routing.rules import editing, rule_form
+from extensions.routing.rules.complaints import WrongRule
+from extensions.routing.rules.condition_values import Operator
+from extensions.routing.rules.rule import RuleDocument, Trigger, parse_rule
+from extensions.routing.rules.rule_form import Row, RuleForm
+from extensions.routing.rules.rules_yaml import dump_rules
 from gateway.access import Action
 from gateway.errors import Conflict, GatewayError, InvalidInput
 from gateway.needs import Needs

@@ -8,11 +8,12 @@ from datetime import datetime
 from flask import redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from extensions.routing import overview, rulebook, trying_file, tryouts
+from extensions.routing import overview, rulebook, tryouts
 from extensions.routing.portal.common import pages, portal, tenant_session, who
 from extensions.routing.portal.rule_text import changed_rules, editor, sent_text
-from extensions.routing.rule import RuleDocument
-from extensions.routing.rules_yaml import load_rules
+from extensions.routing.rules import trying_file
+from extensions.routing.rules.rule import RuleDocument
+from extensions.routing.rules.rules_yaml import load_rules
 from gateway.access import Action
 from gateway.errors import Conflict, InvalidInput
 from gateway.needs import Needs

@@ -12,8 +12,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from extensions.routing import destinations, line, progress
+from extensions.routing import destinations, progress
 from extensions.routing.destinations import Destination
+from extensions.routing.sending import line
 from gateway.actions import Reference, Subject
 from gateway.db import Database
 from tests.integration.portal.conftest import HTML, UID, signed_in

@@ -11,7 +11,8 @@ from flask.testing import FlaskClient
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse, encode_multipart
 
-from extensions.routing import crosswalk_tables, labels, runs
+from extensions.routing import labels, runs
+from extensions.routing.changes import crosswalk_tables
 from gateway import jobs
 from gateway.actions import Step
 from gateway.db import Database

@@ -10,7 +10,7 @@ from pydicom import dcmread
 
 from extensions.routing import destinations, labels, ledger, rulebook, runs, tryouts
 from extensions.routing.ledger import Delivery
-from extensions.routing.rule import parse_rules
+from extensions.routing.rules.rule import parse_rules
 from gateway import jobs
 from gateway.db import Database
 from gateway.errors import Conflict, InvalidInput

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 import pytest
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from extensions.routing.association import Association
 from extensions.routing.destination_settings import DimseSettings
+from extensions.routing.sending.association import Association
 from gateway.errors import DestinationUnavailable
 from tests.integration.routing.conftest import Receiver, make_file
 

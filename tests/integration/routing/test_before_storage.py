@@ -11,8 +11,8 @@ from psycopg.types.json import Jsonb
 from pydicom import config
 
 from extensions.routing import node, rulebook
-from extensions.routing.complaints import WrongRule
-from extensions.routing.rule import parse_rule
+from extensions.routing.rules.complaints import WrongRule
+from extensions.routing.rules.rule import parse_rule
 from gateway import db
 from gateway.arriving import Sender, Transform
 from gateway.db import Database

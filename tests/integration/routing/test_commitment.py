@@ -18,18 +18,12 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
-from extensions.routing import (
-    connection,
-    destinations,
-    ledger,
-    progress,
-    transactions,
-    verifying,
-)
-from extensions.routing.commitment import Report
+from extensions.routing import destinations, ledger, progress
 from extensions.routing.destination_settings import DimseSettings
 from extensions.routing.ledger import Delivery, Instance
 from extensions.routing.progress import Outcome
+from extensions.routing.sending import connection, transactions, verifying
+from extensions.routing.sending.commitment import Report
 from gateway.actions import Actions, Reference, Subject
 from gateway.archive import Archive
 from gateway.context import TaskContext

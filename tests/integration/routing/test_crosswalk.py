@@ -17,13 +17,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from pydicom import Dataset, dcmread
 
-from extensions.routing import crosswalk, crosswalk_tables
-from extensions.routing.crosswalk_http import CrosswalkUnavailable
-from extensions.routing.crosswalk_settings import Crosswalk
-from extensions.routing.crosswalk_sync import sync_crosswalk
-from extensions.routing.crosswalk_tables import By, Table
-from extensions.routing.morph import CannotMorph
-from extensions.routing.original_attributes import revert
+from extensions.routing.changes import crosswalk, crosswalk_tables
+from extensions.routing.changes.crosswalk_http import CrosswalkUnavailable
+from extensions.routing.changes.crosswalk_settings import Crosswalk
+from extensions.routing.changes.crosswalk_sync import sync_crosswalk
+from extensions.routing.changes.crosswalk_tables import By, Table
+from extensions.routing.changes.morph import CannotMorph
+from extensions.routing.changes.original_attributes import revert
 from gateway import studies
 from gateway.actions import Actions, NeedsPerson
 from gateway.archive import Archive

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from extensions.routing import destinations, ledger, rulebook
-from extensions.routing.recording import MOST_UNWRITTEN
+from extensions.routing.sending.recording import MOST_UNWRITTEN
 from gateway.db import Database
 from gateway.events import StudyDeleted, StudyStable, publish
 from gateway.settings import Settings

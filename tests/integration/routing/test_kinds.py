@@ -18,8 +18,9 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
 )
 
-from extensions.routing import destinations, ledger, progress, verifying
+from extensions.routing import destinations, ledger, progress
 from extensions.routing.progress import Names, Outcome
+from extensions.routing.sending import verifying
 from gateway.actions import Reference, Subject
 from gateway.db import Database
 from gateway.settings import Settings

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from extensions.routing import destinations, ledger, line, progress
+from extensions.routing import destinations, ledger, progress
 from extensions.routing.destinations import Destination
 from extensions.routing.ledger import Filter
+from extensions.routing.sending import line
 from gateway.actions import Reference, Subject
 from gateway.db import Database, Session
 from gateway.events import StudyStable, publish

@@ -19,8 +19,9 @@ import pytest
 from psycopg.types.json import Jsonb
 from pydicom import dcmread
 
-from extensions.routing import connection, destinations
+from extensions.routing import destinations
 from extensions.routing.destination_settings import parse_settings
+from extensions.routing.sending import connection
 from gateway import vault
 from gateway.db import Database
 from tests.integration.routing.conftest import FakeArchive, Receiver, make_file

@@ -11,9 +11,10 @@ from psycopg.types.json import Jsonb
 
 from extensions.anonymize import projects
 from extensions.anonymize.options import Options
-from extensions.routing import crosswalk_tables, ledger, runs, tryouts
-from extensions.routing.crosswalk_tables import By
-from extensions.routing.rule import RuleDocument, parse_rules
+from extensions.routing import ledger, runs, tryouts
+from extensions.routing.changes import crosswalk_tables
+from extensions.routing.changes.crosswalk_tables import By
+from extensions.routing.rules.rule import RuleDocument, parse_rules
 from extensions.routing.tryouts import Tryout
 from gateway.db import Database
 from gateway.events import StudyDeleted, publish

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from extensions.routing.rule import RuleDocument, parse_rule
+from extensions.routing.rules.rule import RuleDocument, parse_rule
 from gateway.actions import Actions, Effect, Subject
 from gateway.context import TaskContext
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from extensions import routing
-from extensions.routing import name_pattern
 from extensions.routing.destination_settings import MODELS
 from extensions.routing.ledger import InstanceState
-from extensions.routing.limits import Limits
+from extensions.routing.sending import name_pattern
+from extensions.routing.sending.limits import Limits
 
 README = Path(routing.__file__).with_name("README.md").read_text(encoding="utf-8")
 DESTINATIONS = README.split("\n## Destinations\n")[1].split("\n## ")[0]

@@ -9,10 +9,10 @@ import pytest
 from pydicom import Dataset
 from pydicom.sequence import Sequence
 
+from extensions.routing.changes.tag_changes import MOST, TagChange, tag_changes
 from extensions.routing.flow import branches_of
 from extensions.routing.ledger import Delivery
 from extensions.routing.runs import Run
-from extensions.routing.tag_changes import MOST, TagChange, tag_changes
 from gateway.actions import Step
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -6,10 +6,10 @@ from typing import get_args
 import pytest
 
 from extensions import routing
-from extensions.routing.condition_fields import FACTS
-from extensions.routing.condition_values import Operator
-from extensions.routing.rule import Complete, Priority, RuleDocument, Trigger
-from extensions.routing.rules_yaml import dump_rules, load_rules
+from extensions.routing.rules.condition_fields import FACTS
+from extensions.routing.rules.condition_values import Operator
+from extensions.routing.rules.rule import Complete, Priority, RuleDocument, Trigger
+from extensions.routing.rules.rules_yaml import dump_rules, load_rules
 
 README = Path(routing.__file__).with_name("README.md").read_text(encoding="utf-8")
 RULES = README.split("\n## Rules\n")[1].split("\n## ")[0]
