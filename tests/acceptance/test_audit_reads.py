@@ -98,10 +98,11 @@ def test_each_way_of_reading_a_study_is_recorded(
 
 def test_wado_uri_is_recorded(gateway: RunningGateway, key: str, study: str) -> None:
     series, instance = instance_of(gateway, key, study)
+    other = gateway.argonath("api-key", "create", "--tenant", "reads", "--label", f"uri {study}")
     after = last_record(gateway)
     query = f"requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={instance}"
-    assert gateway.get(f"/wado?{query}&contentType=image/jpeg", key).status_code == 200
-    assert any("WADO-URI" in row["detail"] for row in new(gateway, after, actor="reader"))
+    assert gateway.get(f"/wado?{query}&contentType=image/jpeg", other).status_code == 200
+    assert any("WADO-URI" in row["detail"] for row in new(gateway, after, actor=f"uri {study}"))
 
 
 def test_a_search_is_recorded_by_its_attributes_and_never_by_their_values(

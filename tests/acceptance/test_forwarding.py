@@ -186,8 +186,9 @@ def test_a_real_ct_survives_a_dead_receiver_and_the_portal_tells_the_truth(
         receiver.start()
         gateway.wait_until(lambda: watch.now and watch.now.state == "delivered", 60)
 
-    assert down
-    assert {(sight.state, sight.total) for sight in down} == {("waiting", 58)}
+    assert "waiting" in {sight.state for sight in down}
+    assert {sight.state for sight in down} <= {"waiting", "sending"}  # while it tries once more
+    assert {sight.total for sight in down} == {58}
     told = f"RECEIVER@127.0.0.1:{receiver.port} does not answer."
     assert all(told in sight.page for sight in down)
     assert all(sight.delivered <= sight.on_disk for sight in watch.seen)
