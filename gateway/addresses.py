@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 
 from gateway import tenancy
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, InvalidInput
 
 
 def _ae_title(value: str) -> str:
@@ -51,6 +51,14 @@ def one_way_to_authenticate(settings: Any) -> Any:
     if bool(settings.username) != bool(settings.password):
         raise ValueError("password: a username and its password belong together")
     return settings
+
+
+def validated[M: BaseModel](model: type[M], given: Mapping[str, Any]) -> M:
+    """A model from a form or a row; raises `InvalidInput` that names each wrong field."""
+    try:
+        return model.model_validate(dict(given))
+    except ValidationError as error:
+        raise InvalidInput("; ".join(complaints(error)) + ".") from None
 
 
 def complaints(error: ValidationError) -> list[str]:

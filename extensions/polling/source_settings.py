@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from extensions.polling import filters
 from extensions.polling.schedule import Window
-from gateway.addresses import AETitle, Host, HttpUrl, complaints, one_way_to_authenticate
+from gateway.addresses import AETitle, Host, HttpUrl, one_way_to_authenticate, validated
 from gateway.errors import InvalidInput
 
 type Kind = Literal["dicomweb", "dimse", "folder"]
@@ -137,10 +137,7 @@ def parse_settings(kind: str, given: Mapping[str, Any]) -> SourceSettings:
     model = MODELS.get(kind)
     if model is None:
         raise InvalidInput(f"kind: {kind!r} is unknown; use {', '.join(MODELS)}.")
-    try:
-        return model.model_validate(dict(given))
-    except ValidationError as error:
-        raise InvalidInput("; ".join(complaints(error)) + ".") from None
+    return validated(model, given)
 
 
 def dump_settings(settings: SourceSettings) -> dict[str, Any]:

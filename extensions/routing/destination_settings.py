@@ -12,7 +12,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
 
@@ -21,9 +20,9 @@ from gateway.addresses import (
     AETitle,
     Host,
     HttpUrl,
-    complaints,
     one_way_to_authenticate,
     stripped,
+    validated,
 )
 from gateway.errors import InvalidInput
 
@@ -136,10 +135,7 @@ def parse_settings(kind: str, given: Mapping[str, Any]) -> DestinationSettings:
     model = MODELS.get(kind)
     if model is None:
         raise InvalidInput(f"kind: {kind!r} is unknown; use one of {', '.join(MODELS)}.")
-    try:
-        return model.model_validate(dict(given))
-    except ValidationError as error:
-        raise InvalidInput("; ".join(complaints(error)) + ".") from None
+    return validated(model, given)
 
 
 def dump_settings(settings: DestinationSettings) -> dict[str, Any]:

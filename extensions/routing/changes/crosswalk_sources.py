@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.addresses import HttpUrl, complaints
+from gateway.addresses import HttpUrl, validated
 from gateway.errors import InvalidInput
 
 NAME = r"[a-z0-9][a-z0-9_-]{0,31}"  # so that a note's `ARGONATH crosswalk NAME v1` fits into an LO
@@ -63,7 +63,4 @@ def parse_source(kind: str, given: Mapping[str, Any]) -> Source:
     model = MODELS.get(kind)
     if model is None:
         raise InvalidInput(f"kind: {kind!r} is unknown; use {', '.join(MODELS)}.")
-    try:
-        return model.model_validate(dict(given))
-    except ValidationError as error:
-        raise InvalidInput("; ".join(complaints(error)) + ".") from None
+    return validated(model, given)

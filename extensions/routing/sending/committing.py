@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from pynetdicom import AE, evt
+from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StorageCommitmentPushModel,
@@ -13,10 +13,10 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from extensions.routing.destination_settings import DimseSettings
-from extensions.routing.sending import commitment
+from extensions.routing.sending import asking, commitment
 from extensions.routing.sending.commitment import Reference, Report
 from gateway.errors import DestinationUnavailable
-from gateway.reaching import Check, Line, why_not
+from gateway.reaching import Check, why_not
 
 TIMEOUT_S = 30.0
 PAUSES_S = (0.2, 0.3, 0.5, 2.0)  # between looks for a report, before we hang up
@@ -89,23 +89,9 @@ def check(settings: DimseSettings) -> Check:
 
 
 def _associate(settings: DimseSettings, reports: _Reports) -> Association:
-    ae = AE(ae_title=settings.calling_aet)
-    ae.connection_timeout = 10.0
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = TIMEOUT_S
-    ae.add_requested_context(StorageCommitmentPushModel)
-    line = Line()
-    try:
-        association = ae.associate(
-            settings.host,
-            settings.port,
-            ae_title=settings.called_aet,
-            evt_handlers=[
-                (evt.EVT_CONN_OPEN, line.opened),
-                (evt.EVT_N_EVENT_REPORT, reports.take),
-            ],
-        )
-    except OSError as error:
-        raise DestinationUnavailable(f"{settings.host} cannot be resolved.") from error
+    association, line = asking.associate(
+        settings, StorageCommitmentPushModel, TIMEOUT_S, (evt.EVT_N_EVENT_REPORT, reports.take)
+    )
     if not association.is_established:
         if association.rejected_contexts:
             raise NotOffered(f"{settings.address} accepts no presentation context for it.")

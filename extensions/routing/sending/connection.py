@@ -8,7 +8,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from extensions.routing.destination_settings import (
@@ -18,10 +17,10 @@ from extensions.routing.destination_settings import (
     FolderSettings,
     S3Settings,
 )
-from extensions.routing.sending import committing
+from extensions.routing.sending import asking, committing
 from extensions.routing.sending.sender_dicomweb import client
 from extensions.routing.sending.sender_folder import write
-from gateway.reaching import TIMEOUT_S, Check, Line, reach, why_not
+from gateway.reaching import TIMEOUT_S, Check, reach, why_not
 
 PROBE = "argonath-connection-test"
 
@@ -79,16 +78,7 @@ def _bucket(settings: S3Settings) -> Check:
 
 
 def _echo(settings: DimseSettings) -> list[Check]:
-    ae = AE(ae_title=settings.calling_aet)
-    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = TIMEOUT_S
-    ae.add_requested_context(Verification)
-    line = Line()
-    association = ae.associate(
-        settings.host,
-        settings.port,
-        ae_title=settings.called_aet,
-        evt_handlers=[(evt.EVT_CONN_OPEN, line.opened)],
-    )
+    association, line = asking.associate(settings, Verification, TIMEOUT_S)
     name = f"Association {settings.calling_aet} to {settings.called_aet}"
     if not association.is_established:
         cure = "Check both AE titles, and that it knows ours."

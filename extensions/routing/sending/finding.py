@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import httpx
 from pydicom import Dataset
-from pynetdicom import AE, evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
 )
 
 from extensions.routing.destination_settings import DicomwebSettings, DimseSettings
+from extensions.routing.sending.asking import associate
 from extensions.routing.sending.sender_dicomweb import client
 from gateway.errors import DestinationUnavailable
-from gateway.reaching import Line, why_not
+from gateway.reaching import why_not
 
 TIMEOUT_S = 60.0
 PAGE = 1000
@@ -31,20 +31,7 @@ def instances_of(
 def _by_c_find(settings: DimseSettings, study_uid: str, series_uid: str) -> set[str]:
     """PS3.4 section C.4.1, level IMAGE."""
     model = StudyRootQueryRetrieveInformationModelFind
-    ae = AE(ae_title=settings.calling_aet)
-    ae.connection_timeout = 10.0
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = TIMEOUT_S
-    ae.add_requested_context(model)
-    line = Line()
-    try:
-        association = ae.associate(
-            settings.host,
-            settings.port,
-            ae_title=settings.called_aet,
-            evt_handlers=[(evt.EVT_CONN_OPEN, line.opened)],
-        )
-    except OSError as error:
-        raise DestinationUnavailable(f"{settings.host} cannot be resolved.") from error
+    association, line = associate(settings, model, TIMEOUT_S)
     if not association.is_established:
         raise DestinationUnavailable(why_not(association, settings.address, line))
     query = Dataset()
