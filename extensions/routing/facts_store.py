@@ -8,6 +8,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from extensions.routing.changes.original_attributes import BEFORE_STORAGE
 from extensions.routing.rules.facts import Facts
 from gateway.db import Session
 
@@ -66,6 +67,15 @@ def of_study(session: Session, study_uid: str) -> Study:
         [study_uid],
     )
     return Study(study_uid, {row["series_instance_uid"]: row["facts"] for row in rows})
+
+
+def corrected_series(session: Session, study_uid: str) -> int:
+    """How many series of a study say that a rule changed them before they were stored."""
+    row = session.execute(
+        "SELECT count(*) AS n FROM series_facts WHERE study_instance_uid = %s AND facts @> %s",
+        [study_uid, Jsonb({"OriginalAttributesSequence": [{"ModifyingSystem": [BEFORE_STORAGE]}]})],
+    ).fetchone()
+    return int(row["n"]) if row else 0
 
 
 def recent(session: Session, *, studies: int, days: int | None = None) -> Iterator[Study]:

@@ -125,7 +125,7 @@ def test_what_a_modality_stores_is_corrected_and_says_what_it_was(
     dump = subprocess.run(
         ["/usr/bin/dcmdump", copy], capture_output=True, text=True, check=True
     ).stdout
-    for told in ("[ARGONATH morph]", "[CORRECT]", "[Old]", "[77]"):
+    for told in ("[ARGONATH before storage]", "[CORRECT]", "[Old]", "[77]"):
         assert told in dump
 
 
@@ -155,6 +155,17 @@ def test_every_instance_of_many_associations_is_corrected_and_no_other_tenants(
     expected = {"NORTH": [OURS] * 5, "SOUTH": [""] * 5}
     for called, study_uid in studies:
         assert names_in(north, keys[called], study_uid) == expected[called]
+
+
+def test_the_page_of_a_study_says_that_it_was_corrected(
+    north: RunningGateway, tmp_path: Path
+) -> None:
+    (file,) = series(tmp_path / "page", 1)
+    admin = north.argonath("api-key", "create", "--tenant", "north", "--role", "admin")
+    assert north.storescu(file).returncode == 0
+    north.wait_until(
+        lambda: "in 1 of 1 series" in north.get(f"/studies/{study_uid_of(file)}", admin).text, 30
+    )
 
 
 def test_what_cannot_be_corrected_is_refused_and_its_audit_holds_no_value(

@@ -21,8 +21,10 @@ from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformati
 from gateway.phantom import ct_phantom
 from tests.acceptance.committing import Modality, n_action, request
 from tests.acceptance.conftest import RunningGateway, free_port, make_gateway, study_uid_of
+from tests.acceptance.test_forwarding import routing
 from tests.acceptance.trail import last_record, records
 from tests.certificates import Authority, Pair
+from tests.routing_rules import add_rule, remove_rule
 
 
 @dataclass
@@ -390,3 +392,30 @@ def calls(
                 "DELETE FROM calling_ae_title WHERE tenant_id = %s AND ae_title = %s",
                 [tenant, title],
             )
+
+
+def test_a_rule_before_storage_knows_who_sends_by_tls(tls: TLSGateway, tmp_path: Path) -> None:
+    correction = {"do": "set", "tag": "InstitutionName", "value": "North Hospital"}
+    with routing(tls.gateway) as session:
+        add_rule(
+            session,
+            "CT1 by its address",
+            "",
+            ("calling_aet", "equals", "CT1"),
+            ("sender", "equals", "127.0.0.1"),
+            actions=[{"morph": {"changes": [correction]}}],
+            trigger="before storage",
+        )
+    try:
+        time.sleep(1)  # as long as a rule may take until it holds
+        names = {}
+        for calling, pair in (("CT1", tls.ct1), ("MR1", tls.mr1)):
+            study, said = tls.send(tmp_path, shows=pair, calling=calling)
+            assert said.returncode == 0, said.stderr
+            client = tls.gateway.dicomweb(tls.gateway.north_key)
+            (found,) = client.retrieve_study_metadata(study)
+            names[calling] = found.get("00080080", {}).get("Value")
+        assert names == {"CT1": ["North Hospital"], "MR1": None}
+    finally:
+        with routing(tls.gateway) as session:
+            remove_rule(session, "CT1 by its address")

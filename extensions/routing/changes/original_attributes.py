@@ -27,6 +27,7 @@ type Encodings = str | MutableSequence[str]
 type Elements = dict[int, DataElement | RawDataElement]
 
 _ORIGINALS = Tag("OriginalAttributesSequence")
+BEFORE_STORAGE = "ARGONATH before storage"  # a note's system, where a rule of that trigger wrote it
 _CREATOR = "ARGONATH ORIGINAL"
 _CREATOR_TAG = Tag(0x0401, 0x0010)
 _ABSENT = Tag(0x0401, 0x1001)

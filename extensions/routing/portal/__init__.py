@@ -6,7 +6,17 @@ from collections.abc import Sequence
 
 from flask import Blueprint, render_template
 
-from extensions.routing import actions, flow, labels, ledger, overview, rulebook, runs, uses
+from extensions.routing import (
+    actions,
+    facts_store,
+    flow,
+    labels,
+    ledger,
+    overview,
+    rulebook,
+    runs,
+    uses,
+)
 from extensions.routing import destinations as places
 from extensions.routing.portal import (  # noqa: F401  their pages
     attention,
@@ -68,6 +78,7 @@ def study_section(session: Session, study_uid: str) -> StudySection:
         "routing/study_section.html",
         study=studies.find(session, study_uid),
         labels=labels.of_study(session, study_uid),
+        corrected=facts_store.corrected_series(session, study_uid),
         branches=branches,
         others=others,
         on_demand=[rule for rule in live if rule.enabled and rule.trigger is Trigger.ON_DEMAND],

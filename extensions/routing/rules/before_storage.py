@@ -13,7 +13,7 @@ from pydicom.tag import Tag
 from extensions.routing.changes import tag_path
 from extensions.routing.changes.morph import morph
 from extensions.routing.changes.morph_settings import Morph
-from extensions.routing.changes.original_attributes import Note, excerpt
+from extensions.routing.changes.original_attributes import BEFORE_STORAGE, Note, excerpt
 from extensions.routing.changes.tag_path import Step
 from extensions.routing.rules import facts
 from extensions.routing.rules.conditions import Condition, Leaf
@@ -81,7 +81,7 @@ class Corrections:
         before = _note_of(dataset)
         for settings in morphs:
             at = now.astimezone(UTC).strftime("%Y%m%d%H%M%S.%f+0000")
-            note = Note(at, "ARGONATH morph", settings.reason, settings.source)
+            note = Note(at, BEFORE_STORAGE, settings.reason, settings.source)
             morph(dataset, settings.changes, note)
         if _note_of(dataset) is before:
             return None

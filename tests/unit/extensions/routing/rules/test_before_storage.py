@@ -63,7 +63,7 @@ def test_the_stored_object_says_what_it_was_when_and_why() -> None:
     assert now is not None
     assert now.InstitutionName == "North Hospital"
     (item,) = now.OriginalAttributesSequence
-    assert item.ModifyingSystem == "ARGONATH morph"
+    assert item.ModifyingSystem == "ARGONATH before storage"
     assert item.ReasonForTheAttributeModification == "CORRECT"
     at = datetime.strptime(str(item.AttributeModificationDateTime), "%Y%m%d%H%M%S.%f%z")
     assert abs(datetime.now(UTC) - at) < timedelta(seconds=10)
