@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from gateway.archive import Archive
 
-AT_ONCE = 64
+AT_ONCE = 128
 
 type Place = tuple[str, str]
 """SeriesInstanceUID and SOPInstanceUID."""
@@ -64,7 +64,7 @@ class Files:
             return None
         name, size = lying
         try:
-            file = (self._disk / name[:2] / name[2:4] / name).read_bytes()
+            file = self._disk.joinpath(name[:2], name[2:4], name).read_bytes()
         except OSError:
             return None
         return file if len(file) == size else None

@@ -157,16 +157,18 @@ def sending(session: Session, delivery: Delivery, uids: Sequence[str]) -> set[st
 
 def record(session: Session, delivery_id: int, *outcomes: Outcome) -> None:
     """What became of instances; `attempts` counts these. Delivered stays delivered."""
+    uids = [outcome.sop_instance_uid for outcome in outcomes]
     session.execute(
         "UPDATE delivery_instance i SET state = o.state, remote_status = o.remote_status, "
         "cause = o.cause, sent_as = o.sent_as, sent_series = o.sent_series, "
         "sent_study = o.sent_study, attempts = attempts + 1, updated_at = now() "
         "FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], "
         "%s::text[]) AS o (uid, state, remote_status, cause, sent_as, sent_series, sent_study) "
-        "WHERE delivery_id = %s AND sop_instance_uid = o.uid "
+        # Named twice: so they are found by the key, whatever PostgreSQL takes the table to be like.
+        "WHERE delivery_id = %s AND sop_instance_uid = ANY(%s) AND sop_instance_uid = o.uid "
         "AND i.state NOT IN ('delivered', 'verified')",
         [
-            [outcome.sop_instance_uid for outcome in outcomes],
+            uids,
             [outcome.state for outcome in outcomes],
             [outcome.remote_status for outcome in outcomes],
             # a destination's own words; PostgreSQL refuses this character
@@ -175,6 +177,7 @@ def record(session: Session, delivery_id: int, *outcomes: Outcome) -> None:
             [outcome.sent.series for outcome in outcomes],
             [outcome.sent.study for outcome in outcomes],
             delivery_id,
+            uids,
         ],
     )
 

@@ -25,14 +25,16 @@ _TROUBLE = """
     SELECT 'destination ' || d.destination_name AS what,
            count(DISTINCT d.delivery_id) FILTER (WHERE i.state = 'failed') AS failed,
            count(DISTINCT d.delivery_id) FILTER (WHERE i.state <> 'failed') AS waiting
-    FROM delivery_instance i JOIN delivery d USING (delivery_id)
+    FROM delivery d JOIN delivery_instance i USING (delivery_id)
     -- The time of an instance is also that of its last try, so an error counts by itself.
-    WHERE (i.state IN ('planned', 'sending') AND d.created_at < %(old)s
+    WHERE (d.state IN ('waiting', 'sending', 'held') AND d.created_at < %(old)s
+           AND i.state IN ('planned', 'sending')
            AND (i.updated_at < %(old)s OR d.last_error IS NOT NULL)
            AND NOT EXISTS (SELECT FROM delivery_instance r WHERE r.delivery_id = d.delivery_id
                            AND r.state NOT IN ('planned', 'sending', 'failed')
                            AND r.updated_at >= %(old)s))
-       OR (i.state = 'failed' AND i.updated_at > %(recent)s
+       OR (d.failed > 0 AND d.updated_at > %(recent)s
+           AND i.state = 'failed' AND i.updated_at > %(recent)s
            AND i.cause <> %(deleted)s AND i.cause NOT LIKE %(cancelled)s)
     GROUP BY 1
     UNION ALL

@@ -88,22 +88,22 @@ def bucket() -> Iterator[Any]:
         aws_access_key_id="ann",
         aws_secret_access_key="hush",
     )
-    client.create_bucket(Bucket="images")
+    client.create_bucket(Bucket="studies")
     yield client
     client.close()
     server.stop()
 
 
 def test_a_study_becomes_objects_in_a_bucket(gateway: RunningGateway, bucket: Any) -> None:
-    there = {"url": bucket.meta.endpoint_url, "bucket": "images", "access_key": "ann"}
+    there = {"url": bucket.meta.endpoint_url, "bucket": "studies", "access_key": "ann"}
     with destination(gateway, "s3", **there, secret_key="hush") as patient:
         study, sent = send(gateway, patient, *slices(patient, 5))
         becomes(gateway, study, delivered=5)
-    kept = [each["Key"] for each in bucket.list_objects_v2(Bucket="images")["Contents"]]
+    kept = [each["Key"] for each in bucket.list_objects_v2(Bucket="studies")["Contents"]]
     assert {key.split("/")[0] for key in kept} == {patient}
     for key in kept:
         uid = key.rpartition("/")[2].removesuffix(".dcm")
-        assert bucket.get_object(Bucket="images", Key=key)["Body"].read() == sent[uid]
+        assert bucket.get_object(Bucket="studies", Key=key)["Body"].read() == sent[uid]
 
 
 def test_dcmtk_that_takes_no_compression_gets_what_can_be_decompressed(

@@ -31,7 +31,8 @@ from tests.bench.measure import Target, c_store
 from tests.routing_rules import add_rule, remove_rule
 
 PER_MINUTE = 50
-SIZES = ((512, "512 KB"), (128, "32 KB"))  # rows and columns of an instance
+# Rows and columns of an instance, and how many for each of the larger: a turn takes some time.
+SIZES = ((512, "512 KB", 1), (128, "32 KB", 4))
 NAME = "bench"
 AT_HAND = 512 << 20  # bytes, more than a turn receives
 
@@ -44,8 +45,8 @@ def run(options: Namespace, folder: Path) -> None:
         gateways.wait_until_stable(gateway)  # its samples
         first_byte(gateway, folder, options.studies)
         table.head("forwarding", "storescu", "ratio")
-        for side, title in SIZES:
-            sustained(gateway, folder, side, title, options.instances, options.rounds)
+        for side, title, times in SIZES:
+            sustained(gateway, folder, side, title, times * options.instances, options.rounds)
 
 
 def evaluate(number: int) -> None:

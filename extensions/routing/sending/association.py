@@ -11,14 +11,11 @@ import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from io import BytesIO
 from itertools import batched
 
-from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
 from pynetdicom._globals import APPLICATION_CONTEXT_NAME
-from pynetdicom.dsutils import decode
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import (
     A_ASSOCIATE,
@@ -29,6 +26,7 @@ from pynetdicom.pdu_primitives import (
 from pynetdicom.presentation import build_context
 
 from extensions.routing.destination_settings import DimseSettings
+from extensions.routing.sending.command_set import Response, c_store_request, c_store_response
 from gateway.errors import DestinationUnavailable
 
 MAX_PDU = 131072
@@ -87,14 +85,14 @@ class Association:
         sop_instance_uid: str,
         data_set: bytes | memoryview,
         meanwhile: Callable[[], None] = lambda: None,
-    ) -> Dataset:
-        """The C-STORE response (PS3.7 section 9.3.1.2) to a data set that is encoded already.
+    ) -> Response:
+        """What the destination answers to a data set that is encoded already.
 
         Calls `meanwhile` when all is sent, before it waits for the answer.
         """
         self._message_id = self._message_id % 0xFFFF + 1
         context = self._contexts[proposal]
-        command = _c_store(self._message_id, proposal[0], sop_instance_uid)
+        command = c_store_request(self._message_id, proposal[0], sop_instance_uid)
         try:
             pdus = _pdus(context, command, memoryview(data_set), self._room)
             for parts in batched(pdus, MOST_PARTS_AT_ONCE, strict=False):
@@ -142,7 +140,7 @@ class Association:
         most = (information.maximum_length if information else 0) or MAX_PDU  # 0: any
         self._room = max(min(most, MAX_PDU) - 6, 1)
 
-    def _answer(self) -> Dataset:
+    def _answer(self) -> Response:
         """The command set that comes next; raises ValueError for anything else."""
         command = bytearray()
         while True:
@@ -159,11 +157,11 @@ class Association:
                 if header & 2:  # the last fragment
                     return self._read(bytes(command))
 
-    def _read(self, command: bytes) -> Dataset:
-        answer = decode(BytesIO(command), is_implicit_vr=True, is_little_endian=True)
-        if answer.get("MessageIDBeingRespondedTo") != self._message_id or "Status" not in answer:
+    def _read(self, command: bytes) -> Response:
+        response = c_store_response(command)
+        if response.message_id != self._message_id:
             raise ValueError("no answer to this message")
-        return answer
+        return response
 
     def _receive(self) -> tuple[int, bytes]:
         """The next PDU, with its head."""
@@ -225,27 +223,6 @@ def _why_not(address: str, kind: int, answer: bytes) -> str:
     except (KeyError, ValueError):
         reason = ""
     return f"{address} rejects the association: {reason or 'no reason given'}."
-
-
-def _c_store(message_id: int, sop_class: str, sop_instance_uid: str) -> bytes:
-    """The command set of a C-STORE request (PS3.7 section 9.3.1.1), of medium priority."""
-    elements = b"".join(
-        struct.pack("<HHI", 0, element, len(value)) + value
-        for element, value in (
-            (0x0002, _ui(sop_class)),
-            (0x0100, b"\x01\x00"),
-            (0x0110, struct.pack("<H", message_id)),
-            (0x0700, b"\x00\x00"),
-            (0x0800, b"\x01\x00"),  # a data set follows
-            (0x1000, _ui(sop_instance_uid)),
-        )
-    )
-    return struct.pack("<HHII", 0, 0, 4, len(elements)) + elements
-
-
-def _ui(uid: str) -> bytes:
-    value = uid.encode()
-    return value + b"\0" * (len(value) % 2)
 
 
 def _pdus(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 from pydicom.uid import UID
@@ -19,6 +20,12 @@ class Parts(NamedTuple):
     sop_instance: str
     transfer_syntax: UID
     data_set: memoryview
+
+
+@lru_cache
+def _uid(value: str) -> UID:
+    """Of the few that files name again and again."""
+    return UID(value)
 
 
 def split(file: bytes) -> Parts:
@@ -39,7 +46,7 @@ def split(file: bytes) -> Parts:
             place = start + length
             if element in (_SOP_CLASS, _SOP_INSTANCE, _TRANSFER_SYNTAX):
                 found[element] = file[start:place].decode("ascii").rstrip("\0 ")
-        sop_class, syntax = UID(found[_SOP_CLASS]), UID(found[_TRANSFER_SYNTAX])
+        sop_class, syntax = _uid(found[_SOP_CLASS]), _uid(found[_TRANSFER_SYNTAX])
         return Parts(sop_class, found[_SOP_INSTANCE], syntax, memoryview(file)[place:])
     except (struct.error, KeyError) as error:
         raise ValueError("no file meta information") from error

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 MOST_UNWRITTEN = 32  # the next instance waits until these are in the ledger
-PAUSE_S = 0.02  # a transaction for each instance would cost more than sending it
+PAUSE_S = 0.05  # a transaction for each instance would cost more than sending it
 
 
 class Recorder[T]:
@@ -83,4 +83,4 @@ class Recorder[T]:
                 self._changed.wait_for(self._is_pressing, PAUSE_S)
 
     def _is_pressing(self) -> bool:
-        return self._closed or len(self._unwritten) >= MOST_UNWRITTEN // 2
+        return self._closed or len(self._unwritten) >= MOST_UNWRITTEN * 3 // 4

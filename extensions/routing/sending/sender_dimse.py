@@ -74,10 +74,10 @@ class DimseSender:
         assert self._association is not None
         cues.going()
         answer = self._association.store(proposal, uid, data_set, cues.meanwhile)
-        outcome = outcome_of(instance.sop_instance_uid, int(answer.Status))
-        if not outcome.delivered and answer.get("ErrorComment"):
+        outcome = outcome_of(instance.sop_instance_uid, answer.status)
+        if not outcome.delivered and answer.comment:
             # Its own words may quote the object, but they stay in the tenant's ledger.
-            return outcome_of(instance.sop_instance_uid, int(answer.Status), answer.ErrorComment)
+            return outcome_of(instance.sop_instance_uid, answer.status, answer.comment)
         return outcome
 
     def _negotiate(self, wanted: Proposal) -> None:

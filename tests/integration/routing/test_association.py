@@ -58,8 +58,8 @@ def data_set() -> bytes:
 def test_an_object_arrives_and_its_status_comes_back(receiver: Receiver) -> None:
     association = associate(receiver.port, CT, (CTImageStorage, ImplicitVRLittleEndian))
     receiver.refused["1.2.3"] = 0xA700
-    assert association.store(CT, "1.2.4", data_set()).Status == 0
-    assert association.store(CT, "1.2.3", data_set()).Status == 0xA700
+    assert association.store(CT, "1.2.4", data_set()).status == 0
+    assert association.store(CT, "1.2.3", data_set()).status == 0xA700
     assert association.is_open
     association.release()
     assert receiver.files["1.2.4"].endswith(data_set())
@@ -68,7 +68,7 @@ def test_an_object_arrives_and_its_status_comes_back(receiver: Receiver) -> None
 def test_an_answer_may_come_byte_by_byte(receiver: Receiver) -> None:
     with between(receiver.port, lambda said: [said[n : n + 1] for n in range(len(said))]) as port:
         association = associate(port)
-        assert association.store(CT, "1.2.4", data_set()).Status == 0
+        assert association.store(CT, "1.2.4", data_set()).status == 0
         association.close()
 
 
