@@ -168,6 +168,8 @@ def sustained(
         while not any(disk.iterdir()):
             time.sleep(0.001)
         memory.close()
+        # To ask the ledger for it takes PostgreSQL some of the time that is measured.
+        gateway.wait_until(lambda: len(list(disk.iterdir())) == count, 600)
         gateway.wait_until(lambda: _delivered(gateway, last) == count, 600)
 
     with _forwarding(gateway, port):
