@@ -19,8 +19,8 @@ help: ## this list
 run: tools ## run a gateway in the foreground (ARGONATH_HOME, ARGONATH_HTTP_PORT, ARGONATH_DICOM_PORT)
 	@exec docker/run
 
-test: lint unit ## every check and every test; the slow ones, which mostly wait, two files at a time
-	@$(PYTEST) --numprocesses 2 --dist loadfile tests/acceptance tests/integration tests/isolation
+test: lint unit ## every check and every test; the slow ones, which mostly wait, two at a time
+	@$(MAKE) --no-print-directory -j2 --output-sync=target acceptance integration isolation
 
 lint: tools ## ruff, mypy --strict, import-linter
 	@$(DEV) ruff check --no-cache .
