@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool
 
 from gateway.errors import DatabaseUnavailable
 
@@ -33,12 +33,11 @@ class Database:
         self.url = url
         self._pool: ConnectionPool[psycopg.Connection[Row]] = ConnectionPool(
             url,
-            kwargs={"row_factory": dict_row},
+            kwargs={"row_factory": dict_row, "autocommit": True},  # BEGIN comes with a session
             connection_class=psycopg.Connection[Row],
             min_size=0,
             max_size=max_size,
             timeout=timeout_s,
-            check=ConnectionPool.check_connection,
             open=True,
         )
 
@@ -49,28 +48,47 @@ class Database:
     @contextmanager
     def tenant_session(self, tenant_id: str) -> Iterator[Session]:
         """One transaction that sees one tenant's rows; commits unless an exception leaves it."""
-        with self._session() as session:
-            session.execute("SELECT set_config('argonath.tenant', %s, true)", [tenant_id])
+        begin = sql.SQL("BEGIN; SELECT set_config('argonath.tenant', {}, true)")
+        with self._session(begin.format(tenant_id)) as session:
             yield session
 
     @contextmanager
     def system_session(self, reason: str) -> Iterator[Session]:
         """One transaction across all tenants; `reason` says in the log of PostgreSQL why."""
-        with self._session() as session:
-            session.execute(
-                "SELECT set_config('role', 'argonath_system', true), "
-                "set_config('application_name', %s, true)",
-                [f"argonath: {reason}"[:63]],
-            )
+        begin = sql.SQL(
+            "BEGIN; SELECT set_config('role', 'argonath_system', true), "
+            "set_config('application_name', {}, true)"
+        )
+        with self._session(begin.format(f"argonath: {reason}"[:63])) as session:
             yield session
 
     @contextmanager
-    def _session(self) -> Iterator[Session]:
+    def _session(self, begin: sql.Composed) -> Iterator[Session]:
+        """A transaction; `begin` opens it in one round trip."""
         try:
-            with self._pool.connection() as session:
-                yield session
-        except (PoolTimeout, psycopg.OperationalError) as error:
+            session = self._begun(begin)
+            try:
+                with session:
+                    yield session
+            finally:
+                self._pool.putconn(session)
+        except psycopg.OperationalError as error:
             raise DatabaseUnavailable(type(error).__name__) from error
+
+    def _begun(self, begin: sql.Composed) -> Session:
+        """On the first connection that answers: those in the pool may all be of an old server."""
+        dead = 0
+        while True:
+            session = self._pool.getconn()
+            try:
+                session.execute(begin)
+            except BaseException as error:
+                self._pool.putconn(session)
+                dead += 1
+                if not isinstance(error, psycopg.OperationalError) or dead > self._pool.max_size:
+                    raise
+            else:
+                return session
 
 
 def listen(

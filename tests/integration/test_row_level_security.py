@@ -221,7 +221,7 @@ def test_a_tenant_cannot_write_a_row_of_another(database: Database) -> None:
 def test_the_tenant_of_a_session_ends_with_its_transaction(database: Database) -> None:
     with database.tenant_session("north"):
         pass
-    with database._session() as next_user:
+    with database._session(sql.SQL("BEGIN").format()) as next_user:
         assert next_user.execute("SELECT current_tenant() AS t").fetchone() == {"t": None}
 
 

@@ -31,6 +31,7 @@ from gateway.errors import DestinationUnavailable
 
 MAX_PDU = 131072
 MOST_PARTS_AT_ONCE = 64
+RECEIVED_AT_ONCE = 4096  # bytes, more than an answer has
 RELEASE_S = 5.0
 # Types of PDU (PS3.8 section 9.3.1)
 _ACCEPTED, _REJECTED, _DATA, _RELEASE_ASKED = 0x02, 0x03, 0x04, 0x05
@@ -50,6 +51,7 @@ class Association:
     ) -> None:
         self._address = settings.address
         self._message_id = 0
+        self._received = bytearray()
         self._room = MAX_PDU - 6
         self._contexts: dict[Proposal, int] = {}
         self._socket = _connect(settings, min(10.0, timeout_s))
@@ -74,7 +76,7 @@ class Association:
     @property
     def is_open(self) -> bool:
         """Whether the destination has not ended it meanwhile."""
-        if self._socket.fileno() < 0:
+        if self._socket.fileno() < 0 or self._received:
             return False
         said, _, _ = select.select([self._socket], [], [], 0)
         return not said
@@ -172,13 +174,14 @@ class Association:
         return head[0], head + self._exactly(length)
 
     def _exactly(self, count: int) -> bytes:
-        found = bytearray()
-        while len(found) < count:
-            part = self._socket.recv(count - len(found))
+        while len(self._received) < count:
+            part = self._socket.recv(RECEIVED_AT_ONCE)
             if not part:
                 raise ConnectionResetError
-            found += part
-        return bytes(found)
+            self._received += part
+        found = bytes(self._received[:count])
+        del self._received[:count]
+        return found
 
 
 def _connect(settings: DimseSettings, timeout_s: float) -> socket.socket:

@@ -191,7 +191,7 @@ def _send_all(work: _Work, sender: Sender, copier: Copier) -> str:
         [each.place for each in work.todo],
     )
     ahead = Ahead(work.todo, lambda instance: copier.copy(files.file_of(*instance.place)))
-    with files, Recorder(partial(_record, context, work.delivery)) as recorder:
+    with files, grants, Recorder(partial(_record, context, work.delivery)) as recorder:
         for instance in work.todo:
             _go_on(work, began)
             outcome, size_bytes = _send(work, sender, copier, instance, ahead, grants)
@@ -260,7 +260,6 @@ def _send(
         # An answer is on its way: whatever goes wrong here is found again when its turn has come.
         with suppress(Exception):
             ahead.ready_after(instance)
-            grants.after(uid)
 
     cues = Cues(going, meanwhile)
     outcome = _with_fallback(sender, instance, file, cues, decompressed)

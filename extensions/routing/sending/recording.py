@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-MOST_UNWRITTEN = 32  # the next instance waits until these are in the ledger
+MOST_UNWRITTEN = 64  # the next instance waits until these are in the ledger
 PAUSE_S = 0.05  # a transaction for each instance would cost more than sending it
 
 

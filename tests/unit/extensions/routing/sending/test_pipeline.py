@@ -89,7 +89,7 @@ def test_the_next_instance_waits_when_too_much_is_not_written() -> None:
     noted: list[int] = []
 
     def note(recorder: Recorder[int]) -> None:
-        for answer in range(40):
+        for answer in range(MOST_UNWRITTEN + 8):
             recorder.note(answer)
             noted.append(answer)
 
@@ -100,7 +100,7 @@ def test_the_next_instance_waits_when_too_much_is_not_written() -> None:
         assert len(noted) == MOST_UNWRITTEN - 1
         go.set()
         thread.join(10)
-    assert noted == list(range(40))
+    assert noted == list(range(MOST_UNWRITTEN + 8))
 
 
 def test_what_could_not_be_written_is_raised() -> None:
@@ -119,42 +119,72 @@ def test_all_is_written_although_the_sending_failed() -> None:
     assert written == [1]
 
 
-def test_leave_is_asked_for_some_at_a_time_and_again_after_a_moment(
+class Ledger:
+    """Grants everything but what is `settled`; notes what it was asked for."""
+
+    def __init__(self, *settled: str) -> None:
+        self.settled = set(settled)
+        self.asked: list[list[str]] = []
+
+    def ask(self, uids: Sequence[str]) -> set[str]:
+        self.asked.append(list(uids))
+        return set(uids) - self.settled
+
+
+def test_leave_is_asked_for_some_at_a_time_and_for_the_next_while_these_go_out() -> None:
+    ledger, order = Ledger(), [str(number) for number in range(700)]
+    with Grants(order, ledger.ask) as grants:
+        assert grants.may("0")
+        assert len(ledger.asked) == 1
+        assert all(grants.may(uid) for uid in order)
+    assert [len(uids) for uids in ledger.asked] == [16, 32, 64, 128, 256, 204]
+    assert [uid for uids in ledger.asked for uid in uids] == order
+
+
+def test_leave_is_good_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger()
+    with Grants(["a", "b", "c"], ledger.ask) as grants:
+        assert grants.may("a")
+        ledger.settled = {"b"}
+        assert grants.may("b")
+        monkeypatch.setattr(granting.time, "monotonic", lambda: time.perf_counter() + 1e9)
+        assert not grants.may("b")
+        assert grants.may("c")
+    assert ledger.asked == [["a", "b", "c"], ["b", "c"]]
+
+
+def test_leave_that_was_asked_for_beforehand_is_no_longer_good_than_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[list[str]] = []
+    monkeypatch.setattr(granting, "LEAST", 2)
+    ledger = Ledger()
+    with Grants(["a", "b", "c", "d"], ledger.ask) as grants:
+        assert grants.may("a")
+        assert grants.may("b")
+        monkeypatch.setattr(granting.time, "monotonic", lambda: time.perf_counter() + 1e9)
+        ledger.settled = {"c"}
+        assert not grants.may("c")
+
+
+def test_a_ledger_that_does_not_answer_is_told_of_on_the_turn_of_what_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(granting, "LEAST", 2)
 
     def ask(uids: Sequence[str]) -> set[str]:
-        asked.append(list(uids))
-        return set(uids) - {"c"}
-
-    monkeypatch.setattr(granting, "LEAST", 4)
-    grants = Grants(["a", "b", "c", "d", "e"], ask)
-    assert grants.may("a")
-    assert grants.may("b")
-    assert asked == [["a", "b", "c", "d"]]
-    assert not grants.may("c")
-    monkeypatch.setattr(granting.time, "monotonic", lambda: time.perf_counter() + 1e9)
-    assert grants.may("d")
-    assert asked[1:] == [["c", "d", "e"], ["d", "e"]]
-
-
-def test_leave_is_asked_for_more_at_a_time_where_more_goes_out() -> None:
-    order = [str(number) for number in range(700)]
-    asked: list[int] = []
-
-    def ask(uids: Sequence[str]) -> set[str]:
-        asked.append(len(uids))
+        if "c" in uids:
+            raise DatabaseUnavailable
         return set(uids)
 
-    grants = Grants(order, ask)
-    for uid in order:
-        grants.after(uid)
-    assert asked == [16, 32, 64, 128, 256, 203]
+    with Grants(["a", "b", "c"], ask) as grants:
+        assert grants.may("a")
+        assert grants.may("b")
+        with pytest.raises(DatabaseUnavailable):
+            grants.may("c")
 
 
 def test_the_manual_says_how_many_may_come_twice() -> None:
-    assert (MOST_UNWRITTEN, granting.LEAST, granting.MOST) == (32, 16, 256)
+    assert (MOST_UNWRITTEN, granting.LEAST, granting.MOST) == (64, 16, 256)
     manual = Path(routing.__file__).with_name("README.md").read_text(encoding="utf-8")
     assert "**Hardly ever twice.**" in manual
-    assert "no more than 32 are ever unwritten" in manual
+    assert "no more than 64 are ever unwritten" in manual
