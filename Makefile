@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help run test lint format unit integration acceptance isolation isolation-report bench bench-tenants bench-archive bench-routing fault-test images compose-test tools clean
+.PHONY: help run test lint format unit integration acceptance acceptance-of-nodes acceptance-of-pages isolation isolation-report bench bench-tenants bench-archive bench-routing fault-test images compose-test tools clean
 
 # Tests run in the root file system's dev variant, with a data directory of their own.
 TEST_HOME ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/argonath/test-home
@@ -20,7 +20,7 @@ run: tools ## run a gateway in the foreground (ARGONATH_HOME, ARGONATH_HTTP_PORT
 	@exec docker/run
 
 test: lint unit ## every check and every test; the slow ones, which mostly wait, two at a time
-	@$(MAKE) --no-print-directory -j2 --output-sync=target acceptance integration isolation
+	@$(MAKE) --no-print-directory -j2 --output-sync=target acceptance-of-nodes integration isolation acceptance-of-pages
 
 lint: tools ## ruff, mypy --strict, import-linter
 	@$(DEV) ruff check --no-cache .
@@ -39,6 +39,12 @@ integration: tools ## tests with a real PostgreSQL and Redis
 
 acceptance: tools ## tests of a whole running gateway
 	@$(PYTEST) tests/acceptance
+
+acceptance-of-nodes: tools # those without a browser
+	@$(PYTEST) tests/acceptance -m "not browser"
+
+acceptance-of-pages: tools # those with one
+	@$(PYTEST) tests/acceptance -m browser
 
 fault-test: tools ## 300 studies to three destinations while everything is killed (about ten minutes; `make test` takes 20)
 	@ARGONATH_FAULT_STUDIES=300 $(PYTEST) -s tests/acceptance/test_routing_faults.py

@@ -198,6 +198,13 @@ def make_gateway[G: RunningGateway](
     return gateway
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those with a browser can be run beside the others."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+
+
 @pytest.fixture(scope="session")
 def gateway() -> Iterator[RunningGateway]:
     """The gateway that all acceptance tests share, started once."""
