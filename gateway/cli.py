@@ -44,8 +44,6 @@ def parser() -> argparse.ArgumentParser:
     status = _verb(verbs, "status", commands.status, "say which parts are ready")
     status.add_argument("--json", action="store_true", help="as JSON")
     _verb(verbs, "migrate", commands.migrate_database, "bring the database to the present schema")
-    wait = _verb(verbs, "wait", commands.wait, "wait until the database has the present schema")
-    wait.add_argument("--seconds", type=float, default=120)
     _verb(verbs, "welcome", commands.welcome, "say where to go and how to sign in")
     _verb(verbs, "demo", commands.load_demo, "make the demonstration tenants, people and studies")
     logs = _verb(verbs, "logs", commands.logs, "print the gateway's log")

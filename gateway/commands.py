@@ -6,7 +6,6 @@ import getpass
 import json
 import socket
 import sys
-import time
 from argparse import Namespace
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ from gateway.audit.search import Search, stream
 from gateway.db import Database
 from gateway.errors import DatabaseUnavailable, GatewayNotRunning, InvalidInput, NotFound
 from gateway.identity import Role
-from gateway.migrate import migrate, migrations, pending
+from gateway.migrate import migrate, migrations
 from gateway.plugins import discover
 from gateway.settings import Settings
 
@@ -120,20 +119,6 @@ def migrate_database(settings: Settings, _options: Namespace) -> None:
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable if _supervised(settings) else GatewayNotRunning from error
     print(f"Applied: {', '.join(applied)}" if applied else "The schema is up to date.")
-
-
-def wait(settings: Settings, options: Namespace) -> None:
-    """Return when the database answers and its schema is current."""
-    wanted = migrations(discover(settings.blocked_extensions))
-    end = time.monotonic() + options.seconds
-    while time.monotonic() < end:
-        try:
-            if not pending(settings.database_url, wanted):
-                return
-        except psycopg.Error:
-            pass
-        time.sleep(0.1)
-    raise DatabaseUnavailable(f"Not ready within {options.seconds:g} s.")
 
 
 def welcome(settings: Settings, _options: Namespace) -> None:

@@ -7,12 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import httpx
-from pydicom.data import get_testdata_file
 
 from gateway import identity, tenancy
 from gateway.db import Database
 from gateway.errors import ArchiveUnavailable
-from gateway.phantom import ct_phantom
 from gateway.settings import Settings
 
 ADMIN = "admin@argonath.example"
@@ -24,6 +22,8 @@ _STOW = 'multipart/related; type="application/dicom"; boundary='
 
 def prepare(settings: Settings, database: Database) -> None:
     """Make tenants and people if there are none, and send the sample studies; may be repeated."""
+    from gateway.phantom import ct_phantom  # pydicom, for which every command would wait
+
     with database.system_session("first start") as session:
         tenants = tenancy.list_tenants(session)
     if not tenants:
@@ -77,6 +77,8 @@ def _password_file(settings: Settings) -> Path:
 
 def _pydicom_file(name: str) -> list[bytes]:
     """A real image that pydicom's package ships."""
+    from pydicom.data import get_testdata_file
+
     path = get_testdata_file(name, download=False)
     return [Path(str(path)).read_bytes()] if path else []
 
