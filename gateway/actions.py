@@ -3,7 +3,8 @@
 Of two kinds. A *transform* changes the copies that the actions after it send; the archive keeps
 what was received. An *effect* does something once for what the rule has caught. An extension adds
 its own by the hook `rule_actions`, in its worker.py (where they run) and in its portal.py (where
-rules are checked); both return the same list.
+rules are checked); both return the same list. By the hook `rule_jobs` it says which of its tasks
+rules may start, by routing's action *job*.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gateway.addresses import complaints
 from gateway.errors import BrokenExtension, GatewayError, InvalidInput
@@ -116,10 +117,38 @@ class Effect[S: BaseModel]:
 type Action = Transform[Any] | Effect[Any]
 
 
-class Actions:
-    """Every action of this installation, by its name."""
+class NoArguments(BaseModel):
+    """A task that is told the study alone."""
 
-    def __init__(self, actions: Iterable[Action]) -> None:
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class RuleJob:
+    """A task of an extension's worker.py that rules may start.
+
+    It is called as ``task(context, study_uid=..., series_uid=..., **arguments)``; `series_uid` is
+    empty but for a rule that looks at each series. `arguments` is the model of those that a rule
+    gives, by which the rule is checked. It runs for at most `time_limit_s` seconds, at least once;
+    in `queue`, or in the one of the rule's priority.
+    """
+
+    task: str
+    title: str
+    arguments: type[BaseModel] = NoArguments
+    queue: str = ""
+    time_limit_s: int = 600
+
+
+class Actions:
+    """Every action of this installation by its name, and the jobs that rules may start."""
+
+    def __init__(
+        self, actions: Iterable[Action], jobs: Mapping[str, Sequence[RuleJob]] | None = None
+    ) -> None:
+        self._jobs = {
+            (extension, job.task): job for extension, of_it in (jobs or {}).items() for job in of_it
+        }
         self._by_name: dict[str, Action] = {}
         for action in actions:
             if action.name in self._by_name:
@@ -129,7 +158,10 @@ class Actions:
     @classmethod
     def of(cls, manager: PluginManager) -> Actions:
         """What the loaded extensions add."""
-        return cls(action for added in manager.hook.rule_actions() for action in added)
+        jobs: dict[str, Sequence[RuleJob]] = {}
+        for declared in manager.hook.rule_jobs.get_hookimpls():
+            jobs[declared.plugin_name] = declared.function()  # type: ignore[assignment]
+        return cls((action for added in manager.hook.rule_actions() for action in added), jobs)
 
     def __iter__(self) -> Iterator[Action]:
         return iter(self._by_name.values())
@@ -139,6 +171,11 @@ class Actions:
         """The names of those that change copies."""
         return frozenset(name for name, a in self._by_name.items() if isinstance(a, Transform))
 
+    @property
+    def jobs(self) -> Mapping[tuple[str, str], RuleJob]:
+        """What rules may start, by extension and task."""
+        return self._jobs
+
     def parse(self, step: Step) -> tuple[Action, BaseModel]:
         """The action and its settings; raises `InvalidInput` that names each place and the cure."""
         action = self._by_name.get(step.action)
@@ -146,7 +183,8 @@ class Actions:
             known = ", ".join(sorted(self._by_name))
             raise InvalidInput(f"action: {step.action!r} is unknown; use one of {known}.")
         try:
-            return action, action.settings.model_validate(dict(step.settings))
+            # The action *job* is checked by what there is to start.
+            return action, action.settings.model_validate(dict(step.settings), context=self)
         except ValidationError as error:
             told = "; ".join(complaints(error))
             raise InvalidInput(f"{step.action}: {told}.") from None

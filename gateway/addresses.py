@@ -16,7 +16,7 @@ def _ae_title(value: str) -> str:
     try:
         return tenancy.ae_title(value)
     except GatewayError as error:
-        raise ValueError(error.detail) from None
+        raise ValueError(error.detail.removesuffix(".")) from None
 
 
 def _http_url(value: str) -> str:

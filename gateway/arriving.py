@@ -15,6 +15,9 @@ class Sender:
     address: str = ""
 
 
+NOBODY = Sender()  # of what was not sent: the output of a job
+
+
 type Transform = Callable[[bytes, Sender], bytes | None]
 """From a DICOM file as it was received to the one that is stored in its place; None: as it is.
 

@@ -39,12 +39,21 @@ class StudyDeleted:
     study_instance_uid: str
 
 
-type Event = StudyStable | StudyArriving | StudyDeleted
+@dataclass(frozen=True)
+class ResultNoted:
+    """An extension has found out something about a study; see `gateway.results`."""
 
-KINDS: dict[str, type[StudyStable | StudyArriving | StudyDeleted]] = {
+    study_instance_uid: str
+    name: str
+
+
+type Event = StudyStable | StudyArriving | StudyDeleted | ResultNoted
+
+KINDS: dict[str, type[StudyStable | StudyArriving | StudyDeleted | ResultNoted]] = {
     "study_stable": StudyStable,
     "study_arriving": StudyArriving,
     "study_deleted": StudyDeleted,
+    "result_noted": ResultNoted,
 }
 _NAMES = {kind: name for name, kind in KINDS.items()}
 

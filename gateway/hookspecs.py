@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from flask import Blueprint
 
-    from gateway.actions import Action, Step
+    from gateway.actions import Action, RuleJob, Step
     from gateway.arriving import Transform
     from gateway.context import ServiceContext, TaskContext
     from gateway.db import Session
-    from gateway.events import StudyArriving, StudyDeleted, StudyStable
+    from gateway.events import ResultNoted, StudyArriving, StudyDeleted, StudyStable
     from gateway.portal import Badge, Figure, Link, Sample, StudySection
 
 PROJECT = "argonath"
@@ -40,6 +40,16 @@ class NodeHooks:
         """
         raise NotImplementedError
 
+    @hookspec
+    def study_unfinished(self, session: Session, study_uid: str) -> Sequence[str]:
+        """What must be done before the study is deleted, each with what a person can do about it.
+
+        Asked when its owner wants that, of whom `session` is, after all jobs of the study have
+        ended. In words, such as ``rule 'CT': held; release or discard it``. Whatever it is, a
+        person must be able to end it.
+        """
+        raise NotImplementedError
+
 
 class ActionHooks:
     """Called once at the start, by the worker host and by the portal."""
@@ -47,6 +57,11 @@ class ActionHooks:
     @hookspec
     def rule_actions(self) -> Sequence[Action]:
         """What rules can do by this extension; the same list in both hosts."""
+        raise NotImplementedError
+
+    @hookspec
+    def rule_jobs(self) -> Sequence[RuleJob]:
+        """Which tasks of this extension's worker.py rules may start; the same in both hosts."""
         raise NotImplementedError
 
 
@@ -64,6 +79,10 @@ class WorkerHooks(ActionHooks):
     @hookspec
     def study_deleted(self, event: StudyDeleted, context: TaskContext) -> None:
         """A study has left the archive."""
+
+    @hookspec
+    def result_noted(self, event: ResultNoted, context: TaskContext) -> None:
+        """An extension has noted a result of a study that is new, or another than before."""
 
 
 class PortalHooks(ActionHooks):
@@ -95,6 +114,14 @@ class PortalHooks(ActionHooks):
         """Where the tenant does this action with (at least) these settings, or still will.
 
         In words, such as ``rule 'CT'``: asked before what the settings name is deleted.
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def missing_of_step(self, session: Session, step: Step) -> Sequence[str]:
+        """What the settings of this action name and the tenant does not have, each with its cure.
+
+        In words, such as ``there is no destination 'x'; ...``: asked before a rule goes live.
         """
         raise NotImplementedError
 

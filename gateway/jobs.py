@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 
@@ -110,6 +110,33 @@ def enqueue(
         return None
     session.execute("SELECT pg_notify(%s, '')", [CHANNEL])
     return int(row["job_id"])
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a job is, and for how many seconds there has been one."""
+
+    job_id: int
+    state: Literal["waiting", "running", "done", "failed"]
+    last_error: str
+    age_s: float
+
+
+def standing(session: Session, tenant_id: str, unique_key: str) -> Standing | None:
+    """How far the job of that key is; None: there is none, or it was forgotten."""
+    row = session.execute(
+        "SELECT job_id, state, coalesce(last_error, '') AS last_error, "
+        "extract(epoch FROM now() - created_at)::float AS age_s FROM job WHERE unique_key = %s",
+        [f"{tenant_id}:{unique_key}"],
+    ).fetchone()
+    return None if row is None else Standing(**row)
+
+
+def free_key(session: Session, job_id: int) -> None:
+    """Let the key of a job that has failed be used by another."""
+    session.execute(
+        "UPDATE job SET unique_key = NULL WHERE job_id = %s AND state = 'failed'", [job_id]
+    )
 
 
 def claim(session: Session, job_id: int) -> Job | None:

@@ -137,6 +137,11 @@ class PortalContext:
         told = self.hooks.uses_of_step(session=session, step=step)
         return [use for of_extension in told for use in of_extension]
 
+    def missing_of(self, session: Session, step: Step) -> list[str]:
+        """What `step` names and is not there; see `PortalHooks.missing_of_step`."""
+        told = self.hooks.missing_of_step(session=session, step=step)
+        return [one for of_extension in told for one in of_extension]
+
     def archive(self, tenant_id: str, *, timeout_s: float = 5.0) -> Archive:
         """The archive of one tenant, for as long as somebody looks at an empty page."""
         return Archive(

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
+from gateway.arriving import NOBODY, Sender
 from gateway.db import Session
 from gateway.errors import ForeignStudy, GatewayError
 from gateway.events import StudyArriving, StudyDeleted, StudyStable, publish
@@ -24,8 +25,8 @@ DELETION_S = 60.0  # the archive has deleted a study, or failed to, within it
 class StillNeeded(GatewayError):
     """The study cannot be deleted yet: work on it is not finished.
 
-    Wait until it is, such as a delivery until it has arrived, or cancel that (Deliveries in the
-    portal); then delete the study again.
+    Wait until it is, such as a delivery until it has arrived, or decide on the study's page in the
+    portal: release, cancel or discard what it names; then delete the study again.
     """
 
     http_status = 409
@@ -43,7 +44,15 @@ class Arrival:
     study_description: str = ""
     accession_number: str = ""
     modality: str = ""
-    source: str = ""
+    source: str = ""  # as people read it
+    sender: Sender = field(default=NOBODY, kw_only=True)
+
+
+class Claimed(NamedTuple):
+    """A name for the present arrival of a study, and whether its row names this sender."""
+
+    arrival: str
+    sent_first: bool
 
 
 def orthanc_id(*identifiers: str) -> str:
@@ -52,8 +61,8 @@ def orthanc_id(*identifiers: str) -> str:
     return "-".join(digest[i : i + 8] for i in range(0, 40, 8))
 
 
-def claim(session: Session, tenant_id: str, arrival: Arrival) -> str:
-    """Make `tenant_id` the owner of a study, or reopen it; a name for this arrival of it.
+def claim(session: Session, tenant_id: str, arrival: Arrival) -> Claimed:
+    """Make `tenant_id` the owner of a study, or reopen it.
 
     Raises `ForeignStudy`. System session.
 
@@ -62,15 +71,19 @@ def claim(session: Session, tenant_id: str, arrival: Arrival) -> str:
     row = session.execute(
         """
         INSERT INTO study AS s (study_instance_uid, tenant_id, orthanc_id, patient_id, patient_name,
-                                study_date, study_description, accession_number, modalities, source)
+                                study_date, study_description, accession_number, modalities, source,
+                                calling_aet, called_aet, sender_address)
         VALUES (%(uid)s, %(tenant)s, %(orthanc)s, %(patient_id)s, %(patient_name)s, %(date)s,
-                %(description)s, %(accession)s, %(modalities)s, %(source)s)
+                %(description)s, %(accession)s, %(modalities)s, %(source)s,
+                %(calling)s, %(called)s, %(address)s)
         ON CONFLICT (study_instance_uid) DO UPDATE
         SET state = CASE WHEN s.state = 'stable' THEN 'receiving' ELSE s.state END,
             arrival = s.arrival + (s.state = 'stable')::int,
             last_received_at = now()
         WHERE s.tenant_id = excluded.tenant_id
-        RETURNING s.first_received_at || ' ' || s.arrival AS name
+        RETURNING s.first_received_at || ' ' || s.arrival AS name,
+                  (s.calling_aet, s.called_aet, s.sender_address)
+                  = (%(calling)s, %(called)s, %(address)s) AS sent_first
         """,
         {
             "uid": arrival.study_instance_uid,
@@ -83,11 +96,14 @@ def claim(session: Session, tenant_id: str, arrival: Arrival) -> str:
             "accession": arrival.accession_number,
             "modalities": [arrival.modality] if arrival.modality else [],
             "source": arrival.source,
+            "calling": arrival.sender.calling_aet,
+            "called": arrival.sender.called_aet,
+            "address": arrival.sender.address,
         },
     ).fetchone()
     if row is None:
         raise ForeignStudy(f"StudyInstanceUID {arrival.study_instance_uid}.")
-    return str(row["name"])
+    return Claimed(str(row["name"]), bool(row["sent_first"]))
 
 
 def mark_receiving(session: Session, study_instance_uid: str) -> None:
@@ -177,7 +193,7 @@ def let_go(session: Session, study_instance_uid: str) -> None:
     """Permit the deletion of a study, now; raises `StillNeeded`. System session.
 
     Needed is what an extension has not been told of yet, and what a job of its owner names that has
-    not ended.
+    not ended. What waits without a job extensions tell after it (`NodeHooks.study_unfinished`).
     A study that is arriving is not made stable in the next `DELETION_S`: so nothing new begins
     while it is deleted, and all of it does if the deletion fails or something more arrives.
     """

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway import audit, studies
+from gateway import audit, senders, studies
 from gateway.db import Database
 from gateway.errors import DatabaseUnavailable, ForeignStudy
 from gateway.studies import Arrival
@@ -216,7 +216,12 @@ class Completion:
             return
         try:
             with self._database.system_session("study came back") as session:
-                arrival = Arrival(uid, contents[0].patient_id, source=row["source"])
+                arrival = Arrival(
+                    uid,
+                    contents[0].patient_id,
+                    source=row["source"],
+                    sender=senders.of_row(row),
+                )
                 studies.claim(session, row["tenant_id"], arrival)
                 studies.mark_receiving(session, uid)
         except ForeignStudy:

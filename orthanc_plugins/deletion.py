@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from gateway import access, studies
 from gateway.access import Action, Resource
 from gateway.audit import Record, Verdict, append
-from gateway.db import Database
-from gateway.errors import GatewayError, NotAuthenticated, NotFound
+from gateway.db import Database, Session
+from gateway.errors import BrokenExtension, GatewayError, NotAuthenticated, NotFound
+from gateway.studies import StillNeeded
 from orthanc_plugins.access import Request
 from orthanc_plugins.sdk import Orthanc, RestOutput
 
 log = logging.getLogger(__name__)
+
+type Ask = Callable[[Session, str], Iterable[Sequence[str]]]
 
 
 class NotDeleted(GatewayError):
@@ -37,11 +40,17 @@ class Deletion:
     """The REST callback that deletes one study."""
 
     def __init__(
-        self, orthanc: Orthanc, database: Database, current: Callable[[], Request | None]
+        self,
+        orthanc: Orthanc,
+        database: Database,
+        current: Callable[[], Request | None],
+        ask: Ask,
     ) -> None:
+        """`ask` is the hook `study_unfinished`, with an answer of each extension."""
         self._orthanc = orthanc
         self._database = database
         self._current = current
+        self._ask = ask
 
     def route(
         self, output: RestOutput, _uri: str, method: str, groups: tuple[str, ...], **_: Any
@@ -69,8 +78,7 @@ class Deletion:
             held = self._held(uid)
             if not held:
                 raise NotFound(f"Study {uid}.")
-            with self._database.system_session("is a study needed") as session:
-                studies.let_go(session, uid)
+            let_go(self._database, owner, uid, self._ask)
         except GatewayError as refusal:
             self._record(request, uid, request.principal.tenant_id, "denied", refusal.code)
             raise
@@ -105,3 +113,22 @@ class Deletion:
         )
         with self._database.system_session("audit a deletion") as session:
             append(session, record)
+
+
+def let_go(database: Database, owner: str | None, uid: str, ask: Ask) -> None:
+    """Permit the deletion of a study, now; raises `StillNeeded`, `BrokenExtension`."""
+    with database.system_session("is a study needed") as session:
+        studies.let_go(session, uid)
+    if owner is None:
+        return
+    # After the jobs: whatever one of them has left behind is seen.
+    with database.tenant_session(owner) as session:
+        try:
+            needed = [what for answer in ask(session, uid) for what in answer]
+        except GatewayError:
+            raise
+        except Exception as error:
+            log.exception("what is to be done with study %s is not known", uid)
+            raise BrokenExtension(f"study_unfinished: {type(error).__name__}.") from error
+    if needed:
+        raise StillNeeded(f"Not finished: {'; '.join(needed)}.")

@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from gateway import access, audit, studies
+from gateway import access, audit, senders, studies
 from gateway.access import Action
-from gateway.arriving import Sender as Sending
+from gateway.arriving import NOBODY
 from gateway.db import Database, Session
 from gateway.dicom_tls.associations import Association, Associations
 from gateway.errors import (
@@ -31,16 +31,15 @@ from gateway.errors import (
     GatewayError,
     NotAllowed,
     UnknownAETitle,
-    UnusableObject,
 )
 from gateway.tenancy import Directory, label_of
 from orthanc_plugins.access import Request
 from orthanc_plugins.arrivals import Arrivals
 from orthanc_plugins.before_storage import BeforeStorage
 from orthanc_plugins.lifeline import Lifeline
-from orthanc_plugins.question import Question, Verdict, is_uid
+from orthanc_plugins.question import Question, Source, Verdict, is_uid
 from orthanc_plugins.sdk import DicomInstance, Orthanc, RestOutput
-from orthanc_plugins.senders import JOB, Sender, Senders
+from orthanc_plugins.senders import JOB, Known, Sender, Senders
 
 log = logging.getLogger(__name__)
 
@@ -112,9 +111,9 @@ class Ingest:
             log.exception("admission asked an unreadable question")
             return "unreadable"
         try:
-            _check_uids(question)
+            question.check_uids()
             tenant_id, source = self._sender(question)
-            instead = self._settled(thread, question, tenant_id)
+            instead = self._settled(thread, question, tenant_id, source)
             if instead is not None:
                 return self._store_instead(thread, question, instead)
             verdict = self._decide(question, tenant_id, source)
@@ -177,7 +176,9 @@ class Ingest:
             or not self._arrivals.is_arriving(question.study_uid, tenant_id)
             or not is_uid(question.series_uid)
             or not is_uid(question.instance_uid)
-            or not self._told.has(question.study_uid, self._sender_of(question))
+            or not self._told.has(
+                question.study_uid, self._sender_of(question), question.series_uid
+            )
             or not self._before.stands(thread, tenant_id, question)
         ):
             return DESCRIBE
@@ -206,16 +207,16 @@ class Ingest:
             self._senders[1].clear()  # by TLS each association is another sender
         self._senders[1][sender] = tenant_id
 
-    def _settled(self, thread: int, question: Question, tenant_id: str | None) -> bytes | None:
+    def _settled(
+        self, thread: int, question: Question, tenant_id: str | None, source: Source
+    ) -> bytes | None:
         """What is to be stored in place of what Orthanc has; None: that."""
         if not self._before.known:
             with self._session("transforms before storage") as session:
                 self._before.load(session)
         if tenant_id is None:
             return None
-        who = self._who(question)
-        sender = Sending(who.calling, who.called, who.address)
-        return self._before.settle(thread, tenant_id, question, sender)
+        return self._before.settle(thread, tenant_id, question, source.sender)
 
     def _store_instead(self, thread: int, question: Question, file: bytes) -> str:
         """Store a file in place of the one that Orthanc has, with all that belongs to storing."""
@@ -232,7 +233,7 @@ class Ingest:
         self._verdicts[thread] = Verdict(status or DatabaseUnavailable.dimse_status, question)
         return PROCEED if question.is_dimse else REFUSED
 
-    def _decide(self, question: Question, tenant_id: str | None, source: str) -> Verdict:
+    def _decide(self, question: Question, tenant_id: str | None, source: Source) -> Verdict:
         if tenant_id is None:
             return Verdict(0, question, None, source)
         owner = self._arrivals.owner_of(question.study_uid)
@@ -241,14 +242,15 @@ class Ingest:
         if owner is None or not self._arrivals.is_open(question.study_uid):
             claimed_at = self._claim(question, tenant_id, source)
             return Verdict(0, question, tenant_id, source, claimed_at)
-        if not self._told.has(question.study_uid, self._sender_of(question)):
+        if not self._told.has(question.study_uid, self._sender_of(question), question.series_uid):
             with self._session("another sender") as session:
-                senders = self._tell(session, question, tenant_id)
-            self._told.add(question.study_uid, senders)
+                first = senders.sent_first(session, question.study_uid, source.sender)
+                told = self._tell(session, question, tenant_id, source, first=first)
+            self._told.add(question.study_uid, told)
         return Verdict(0, question, tenant_id, source)
 
-    def _sender(self, question: Question) -> tuple[str | None, str]:
-        """The tenant that sends, and a word on it for the row of the study."""
+    def _sender(self, question: Question) -> tuple[str | None, Source]:
+        """The tenant that sends, and who that is for the row of the study."""
         if question.is_dimse:
             directory = self._directory()
             sender = (question.called, question.calling, question.address)
@@ -257,26 +259,26 @@ class Ingest:
                 who.called, who.calling, who.address, who.certificate
             )
             self._known_from_now_on(directory, sender, tenant_id)
-            by_tls = " by TLS" if who.certificate else ""
-            return tenant_id, f"C-STORE {who.calling} {who.address}{by_tls}"
+            return tenant_id, Source.by_c_store(who)
         request = self._current()
         if request is None:
-            return None, "job"
+            return None, Source("job")
         if request.principal is None:
             raise NotAllowed("Nobody is signed in.")
         access.require(request.principal, Action.STORE_STUDY)
         if request.principal.tenant_id is None:
             raise NotAllowed("Storing needs a tenant.")
-        return request.principal.tenant_id, f"STOW-RS {request.principal.name} {request.address}"
+        source = Source.by_stow_rs(request.principal.name, request.address)
+        return request.principal.tenant_id, source
 
-    def _claim(self, question: Question, tenant_id: str, source: str) -> float:
+    def _claim(self, question: Question, tenant_id: str, source: Source) -> float:
         """One short transaction for each new arrival of a study; the clock before it."""
         begin = self._clock()
         with self._session("claim study") as session:
-            arrival = studies.claim(session, tenant_id, question.arrival(source))
-            self._told.begin(question.study_uid, arrival)
-            senders = self._tell(session, question, tenant_id)
-        self._told.add(question.study_uid, senders)
+            claimed = studies.claim(session, tenant_id, question.arrival(source))
+            self._told.begin(question.study_uid, claimed.arrival)
+            told = self._tell(session, question, tenant_id, source, first=claimed.sent_first)
+        self._told.add(question.study_uid, told)
         self._arrivals.learn(question.study_uid, tenant_id)
         return begin
 
@@ -324,8 +326,9 @@ class Ingest:
             tenant_id = self.owner_of(parent["MainDicomTags"]["StudyInstanceUID"])
             if tenant_id is None:
                 break
-            claimed_at = self._claim(question, tenant_id, f"job {name}")
-            return Verdict(0, question, tenant_id, f"job {name}", claimed_at)
+            source = Source(f"job {name}")
+            claimed_at = self._claim(question, tenant_id, source)
+            return Verdict(0, question, tenant_id, source, claimed_at)
         raise NotAllowed("A job's output has no owner.")
 
     def owner_of(self, study_uid: str) -> str | None:
@@ -397,10 +400,27 @@ class Ingest:
         question = verdict.question if verdict else None
         self._refused(error, question, f"instance {orthanc_id}")
 
+    def _is_begun(self, question: Question) -> bool:
+        """Whether something of the series is stored."""
+        series = _series_id(question.patient_id, question.study_uid, question.series_uid)
+        if series in self._labelled:
+            return True
+        try:
+            self._orthanc.RestApiGet(f"/series/{series}")
+        except self._orthanc.OrthancException:
+            return False
+        return True
+
     # Audit --------------------------------------------------------------------------------------
 
-    def _tell(self, session: Session, question: Question, tenant_id: str) -> list[Sender]:
-        """Record who stores into this arrival of the study, once; as whom to remember them."""
+    def _tell(
+        self, session: Session, question: Question, tenant_id: str, source: Source, *, first: bool
+    ) -> list[Known]:
+        """Record who stores into this arrival of the study, once; as whom to remember them.
+
+        Who did not send the study's first instance is noted for each series that they begin; a
+        job's output is stored before anybody asks.
+        """
         who = self._who(question)
         actor, origin = question.calling or self._actor(), who.address or self._address()
         evidence = who.certificate.evidence if who.certificate else ""
@@ -418,7 +438,11 @@ class Ingest:
                     detail=evidence,
                 ),
             )
-        return [sender, self._sender_of(question)]
+        if first:
+            return [sender, self._sender_of(question)]
+        if source.sender == NOBODY or not self._is_begun(question):
+            senders.begins_series(session, question.study_uid, question.series_uid, source.sender)
+        return [sender, (*self._sender_of(question), question.series_uid)]
 
     def _sender_of(self, question: Question) -> Sender:
         """Who sends, as cheaply as it can be told."""
@@ -471,9 +495,3 @@ class Ingest:
         except DatabaseUnavailable:
             self._database_failed_at = self._clock()
             log.error("the audit record of a refusal could not be written")
-
-
-def _check_uids(question: Question) -> None:
-    uids = (question.study_uid, question.series_uid, question.instance_uid)
-    if not all(is_uid(uid) for uid in uids):
-        raise UnusableObject("A UID is missing or is none.")

@@ -133,7 +133,12 @@ class Node:
             is_blocked=EXTENSION in map(str.strip, settings.blocked_extensions.split(",")),
         )
         self.places = Places(orthanc, self.request_filter.current, self.ingest.owner_of)
-        self.deletion = Deletion(orthanc, database, self.request_filter.current)
+        self.deletion = Deletion(
+            orthanc,
+            database,
+            self.request_filter.current,
+            lambda session, uid: hooks.study_unfinished(session=session, study_uid=uid),
+        )
         self.completion = Completion(
             orthanc,
             database,

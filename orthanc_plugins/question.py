@@ -6,6 +6,9 @@ import json
 import math
 from typing import NamedTuple
 
+from gateway.arriving import NOBODY, Sender
+from gateway.dicom_tls.associations import Association
+from gateway.errors import UnusableObject
 from gateway.studies import Arrival
 
 _UID_CHARACTERS = "0123456789."
@@ -14,6 +17,25 @@ _UID_CHARACTERS = "0123456789."
 def is_uid(value: str) -> bool:
     """Whether it may be a UID (PS3.5 section 9.1)."""
     return 0 < len(value) <= 64 and not value.strip(_UID_CHARACTERS)
+
+
+class Source(NamedTuple):
+    """Who sends: in words for people, and what rules look at."""
+
+    text: str
+    sender: Sender = NOBODY
+
+    @classmethod
+    def by_c_store(cls, who: Association) -> Source:
+        """A modality, or another archive."""
+        by_tls = " by TLS" if who.certificate else ""
+        sender = Sender(who.calling, who.called, who.address)
+        return cls(f"C-STORE {who.calling} {who.address}{by_tls}", sender)
+
+    @classmethod
+    def by_stow_rs(cls, name: str, address: str) -> Source:
+        """Whoever has a key of this name, from this address."""
+        return cls(f"STOW-RS {name} {address}", Sender(address=address))
 
 
 class Question(NamedTuple):
@@ -72,13 +94,18 @@ class Question(NamedTuple):
         """Whether it came by C-STORE."""
         return self.origin == "DicomProtocol"
 
+    def check_uids(self) -> None:
+        """Raise `UnusableObject` if a UID is missing or is none."""
+        if not all(is_uid(uid) for uid in (self.study_uid, self.series_uid, self.instance_uid)):
+            raise UnusableObject("A UID is missing or is none.")
+
     def sent_as(self, other: Question) -> Question:
         """The same object, from the sender of another one."""
         return self._replace(
             origin=other.origin, calling=other.calling, called=other.called, address=other.address
         )
 
-    def arrival(self, source: str) -> Arrival:
+    def arrival(self, source: Source) -> Arrival:
         """What the row of a new study tells. PostgreSQL's text holds no NUL."""
         return Arrival(
             self.study_uid,
@@ -91,9 +118,10 @@ class Question(NamedTuple):
                     self.study_description,
                     self.accession_number,
                     self.modality,
-                    source,
+                    source.text,
                 )
             ),
+            sender=source.sender,
         )
 
 
@@ -103,7 +131,7 @@ class Verdict(NamedTuple):
     status: int
     question: Question | None = None
     tenant_id: str | None = None  # None although admitted: the output of a job, see `_adopt`
-    source: str = "an arriving study"
+    source: Source = Source("an arriving study")
     claimed_at: float = -math.inf  # the clock at the claim that this instance has made
 
     def known(self) -> tuple[Question, str]:

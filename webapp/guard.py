@@ -10,6 +10,7 @@ from flask import Flask, current_app, g, request
 from gateway import access, correlation, routes, share_links
 from gateway.access import Action, Resource
 from gateway.bearer import TENANT_HEADER, Authenticator
+from gateway.db import Session
 from gateway.errors import GatewayError, NotAllowed, NotAuthenticated
 from gateway.identity import Principal
 from gateway.needs import Needs, Open
@@ -63,6 +64,20 @@ def token() -> str:
 def tenant() -> str:
     """The tenant in which the principal works; see `PortalContext.tenant`."""
     return context().tenant()
+
+
+def record_read(session: Session, resource: str, detail: str) -> None:
+    """Audit that the visitor reads; of a page that refreshes itself, once in an hour."""
+    if "HX-Request" in request.headers:
+        row = session.execute(
+            "SELECT at > now() - interval '1 hour' AS lately FROM audit "
+            "WHERE actor = %s AND resource = %s AND action = %s AND detail = %s "
+            "ORDER BY audit_id DESC LIMIT 1",
+            [principal().name, resource, Action.READ_STUDY, detail],
+        ).fetchone()
+        if row is not None and row["lately"]:
+            return
+    context().record(session, Action.READ_STUDY, resource, tenant(), detail)
 
 
 def install(app: Flask) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, render_template
 
 from gateway.access import Action
 from gateway.needs import Needs
@@ -25,8 +25,7 @@ def _tenant(tenant_id: str) -> str:
     context = guard.context()
     with context.database.tenant_session(tenant_id) as session:
         studies, total = StudyQuery(per_page=8).run(session)
-        if "HX-Request" not in request.headers:  # the same page, refreshed: nobody looks anew
-            context.record(session, Action.READ_STUDY, "search", tenant_id, "portal: overview")
+        guard.record_read(session, "search", "portal: overview")
         row = session.execute(
             """
             SELECT count(*) FILTER (WHERE first_received_at > now() - interval '1 day') AS new,

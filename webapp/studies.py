@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Blueprint, render_template, request
 
-from gateway import access
+from gateway import access, results
 from gateway import studies as kernel
 from gateway.access import Action
 from gateway.db import Row
@@ -48,8 +48,7 @@ def index() -> str:
     context = guard.context()
     with context.database.tenant_session(tenant_id) as session:
         found, total = query.run(session)
-        if "HX-Request" not in request.headers:  # the same list, refreshed: nobody looks anew
-            context.record(session, Action.READ_STUDY, "search", tenant_id, "portal: list")
+        guard.record_read(session, "search", "portal: list")
         modalities = [
             row["modality"]
             for row in session.execute(
@@ -85,7 +84,8 @@ def show(uid: str) -> str:
         if study is None:
             return _shared(uid, sharing.received(session, uid))
         shares, links = sharing.shares_of(session, tenant_id, uid)
-        guard.context().record(session, Action.READ_STUDY, f"study {uid}", tenant_id, "portal")
+        found = results.of_study(session, uid)
+        guard.record_read(session, f"study {uid}", "portal")
         trail = session.execute(
             "SELECT * FROM audit WHERE resource IN (%(uid)s, 'study ' || %(uid)s) "
             "ORDER BY audit_id DESC LIMIT 20",
@@ -100,6 +100,7 @@ def show(uid: str) -> str:
         links=_links(tenant_id, uid),
         shares=shares,
         share_links=links,
+        results=found,
         lifetimes=sharing.LIFETIMES,
         sections=extensions.ask("study_section", tenant_id=tenant_id, study_uid=uid),
         trail=trail if may_audit else None,

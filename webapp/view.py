@@ -35,8 +35,8 @@ def _components(group: str, separator: str) -> str:
 
 
 def sender(source: str) -> str:
-    """Who sent a study, of its source such as 'C-STORE CT1 10.0.0.7'."""
-    _protocol, *who = source.split(" ")
+    """Who sent a study, of its source such as 'C-STORE CT1 10.0.0.7 by TLS'."""
+    _protocol, *who = source.removesuffix(" by TLS").split(" ")
     return " ".join(who[:-1]) or source
 
 
@@ -69,10 +69,12 @@ def exact(moment: datetime | None) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """'1 study', '2 studies', '1,200 series'."""
+    """'1 study', '2 studies', '7 days', '1,200 series'."""
     if count == 1 or noun.endswith("series"):
         return f"{count:,} {noun}"
-    return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") else f"{count:,} {noun}s"
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return f"{count:,} {noun[:-1]}ies"
+    return f"{count:,} {noun}s"
 
 
 def study_state(state: str) -> Badge:

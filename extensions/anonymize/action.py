@@ -27,7 +27,9 @@ class AnonymizeSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    project: str = Field(pattern=r"^[A-Z][A-Z0-9]{1,15}$")
+    project: str = Field(
+        pattern=r"^[A-Z][A-Z0-9]{1,15}$", description="Name of a research project."
+    )
 
 
 def prepare(context: TaskContext, settings: AnonymizeSettings, study_uid: str) -> Change:

@@ -19,7 +19,8 @@ from extensions.anonymize.options import (
     options_of,
 )
 from gateway import access, actions
-from gateway.errors import Conflict, GatewayError, InvalidInput
+from gateway.db import Session
+from gateway.errors import Conflict, GatewayError, InvalidInput, NotFound
 from gateway.hookspecs import hookimpl
 from gateway.needs import Needs
 from gateway.portal import PortalContext
@@ -44,6 +45,19 @@ def portal_blueprint() -> Blueprint:
 def rule_actions() -> Sequence[actions.Action]:
     """`anonymize`."""
     return [ANONYMIZE]
+
+
+@hookimpl
+def missing_of_step(session: Session, step: actions.Step) -> Sequence[str]:
+    """A project that is not there."""
+    if step.action != ANONYMIZE.name:
+        return []
+    try:
+        projects.find_project(session, step.settings["project"])
+    except NotFound:
+        cure = "create it first, or choose another."
+        return [f"there is no research project {step.settings['project']!r}; {cure}"]
+    return []
 
 
 @pages.get("/projects")

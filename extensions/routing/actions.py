@@ -12,6 +12,7 @@ from extensions.routing.changes.morph_settings import Morph
 from extensions.routing.changes.original_attributes import Note
 from extensions.routing.forward import FORWARD
 from extensions.routing.holding import DISCARD, HOLD
+from extensions.routing.job_action import JOB
 from extensions.routing.labels import LABEL
 from extensions.routing.notify import NOTIFY
 from gateway.actions import Action, Change, Transform
@@ -32,9 +33,10 @@ def prepare_morph(context: TaskContext, settings: Morph, study_uid: str) -> Chan
 ACTIONS: tuple[Action, ...] = (
     FORWARD,
     Transform("morph", "Change tags", Morph, prepare_morph),
-    Transform("crosswalk", "Set tags by a table", Crosswalk, crosswalk.prepare),
+    Transform("crosswalk", "Set tags by a table", Crosswalk, crosswalk.prepare, crosswalk.preview),
     LABEL,
     HOLD,
     DISCARD,
     NOTIFY,
+    JOB,
 )

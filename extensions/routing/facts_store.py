@@ -102,10 +102,3 @@ def recent(session: Session, *, studies: int, days: int | None = None) -> Iterat
             series[row["series_instance_uid"]] = row["facts"]
         if series:
             yield Study(uid, series)
-
-
-def sender_of(source: str) -> tuple[str, str]:
-    """(calling AE title, address) of ``C-STORE CT 1 10.0.0.7``, the source of a study."""
-    service, _, rest = source.partition(" ")
-    title, _, address = rest.rpartition(" ")
-    return (title, address) if service == "C-STORE" else ("", "")

@@ -32,6 +32,13 @@ class Branch:
     stages: tuple[Stage, ...]
 
     @property
+    def state(self) -> str:
+        """As of the run; a rule that is done has done nothing yet that is held or has failed."""
+        sent = {one.state for stage in self.stages for one in stage.deliveries}
+        trouble = next((state for state in ("held", "failed") if state in sent), "")
+        return trouble if trouble and self.run.state == "done" else self.run.state
+
+    @property
     def reasons(self) -> Sequence[Mapping[str, Any]]:
         """The first of its conditions, each with what it saw."""
         return self.run.reason[:MOST_REASONS]

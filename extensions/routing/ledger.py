@@ -6,19 +6,25 @@ All functions take a tenant's session and see that tenant's rows alone.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Self, get_args
 
+from extensions.routing.causes import CANCELLED
 from extensions.routing.sending import line
 from gateway import audit
 from gateway.actions import Step, steps_of
 from gateway.db import Row, Session
 from gateway.errors import Conflict, NotFound
 
-type DeliveryState = Literal["waiting", "sending", "held", "delivered", "verified", "failed"]
-type InstanceState = Literal["planned", "sending", "delivered", "verified", "failed"]
+type DeliveryState = Literal[
+    "waiting", "sending", "held", "delivered", "verified", "failed", "cancelled"
+]  # fmt: skip
+type InstanceState = Literal[
+    "planned", "sending", "delivered", "verified", "failed", "cancelled"
+]  # fmt: skip
 
 PORTION = 1000
 STATES: tuple[DeliveryState, ...] = get_args(DeliveryState.__value__)
@@ -29,8 +35,9 @@ class Delivery:
     """One study to one destination, counted.
 
     `state` is *sending* or *waiting* while something is outstanding, *held* while that waits for a
-    person, else *failed* if the destination refused an instance for good, else *delivered*, or
-    *verified* when the destination was seen to have all. `delivered` counts the verified too.
+    person, else *failed* if the destination refused an instance for good, else *cancelled* if a
+    person cancelled what was left, else *delivered*, or *verified* when the destination was seen to
+    have all. `delivered` counts the verified too.
     `transforms` is what is done to each copy; without any it is sent as it was received.
     """
 
@@ -49,6 +56,7 @@ class Delivery:
     delivered: int
     verified: int
     failed: int
+    cancelled: int
     attempts: int
     last_error: str | None
     next_try_at: datetime | None
@@ -58,7 +66,7 @@ class Delivery:
     @property
     def total(self) -> int:
         """How many instances there are to deliver."""
-        return self.planned + self.sending + self.delivered + self.failed
+        return self.planned + self.sending + self.delivered + self.failed + self.cancelled
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,11 @@ class Instance:
     def place(self) -> tuple[str, str]:
         """In its study: SeriesInstanceUID and SOPInstanceUID."""
         return self.series_instance_uid, self.sop_instance_uid
+
+    @property
+    def may_be_cancelled(self) -> bool:
+        """It is not there, and nobody has said yet that it need not be."""
+        return self.state not in {"delivered", "verified", "cancelled"}
 
     @classmethod
     def to_send(cls, sop_instance_uid: str, series_instance_uid: str, sop_class_uid: str) -> Self:
@@ -206,20 +219,20 @@ def failures(session: Session, *, limit: int = 50, offset: int = 0) -> list[Deli
 
 
 def release(session: Session, delivery_id: int, *, actor: str, origin: str = "") -> int:
-    """Try again, now, what failed or waits; how many instances that are.
+    """Try again, now, what failed, was cancelled or waits; how many instances that are.
 
     Raises `NotFound`, or `Conflict` if its destination was removed.
     """
     row = _row(session, delivery_id)
     if line.lock(session, row["destination_id"]) is None:
         raise Conflict(f"The destination {row['destination_name']!r} was removed.")
-    _plan_failed(session, [delivery_id])
+    _plan_again(session, [delivery_id], ["failed", "cancelled"])
     session.execute(
         "UPDATE destination SET retry_at = NULL WHERE destination_id = %s", [row["destination_id"]]
     )
     line.join(session, delivery_id)
     line.call_next(session, row["destination_id"])
-    _tell(session, row, "release-delivery", actor, origin)
+    _tell(session, [row], "release-delivery", actor, origin)
     return len(instances_of(session, delivery_id, states=["planned", "sending"]))
 
 
@@ -228,52 +241,55 @@ def release_all(
 ) -> int:
     """Try again what failed or is held of the deliveries that the filter means; how many.
 
-    At most `most` at once, the oldest first: do it again until it is 0.
+    What was cancelled stays so, unless the filter means just that. At most `most` at once, the
+    oldest first: do it again until it is 0.
     """
+    again: list[InstanceState] = ["failed"]
+    if wanted.state == "cancelled":
+        again.append("cancelled")
     rows = session.execute(
-        f"SELECT d.delivery_id, d.destination_id FROM delivery d WHERE {wanted.where()} "  # noqa: S608  ours
-        "AND d.destination_id IS NOT NULL AND (d.failed > 0 OR d.state = 'held') "
+        f"SELECT d.* FROM delivery d WHERE {wanted.where()} AND d.destination_id IS NOT NULL "  # noqa: S608  ours
+        "AND (d.failed > 0 OR d.state = 'held' OR d.state = ANY(%(again)s)) "
         "ORDER BY d.destination_id, d.created_at "
         "LIMIT %(most)s",
-        {**wanted.values(), "most": most},
+        {**wanted.values(), "again": again, "most": most},
     ).fetchall()
     places = sorted({row["destination_id"] for row in rows if row["destination_id"]})
     for destination_id in places:
         line.lock(session, destination_id)
-    _plan_failed(session, [row["delivery_id"] for row in rows])
+    _plan_again(session, [row["delivery_id"] for row in rows], again)
     for row in rows:
         line.join(session, row["delivery_id"])
     for destination_id in places:
         line.call_next(session, destination_id)
-    record = audit.Record(
-        actor, "release-delivery", "deliveries", "allowed", _tenant(session), origin, str(len(rows))
-    )
-    audit.append(session, record)
+    _tell(session, rows, "release-delivery", actor, origin)
     return len(rows)
 
 
 def cancel(session: Session, delivery_id: int, *, actor: str, origin: str = "") -> None:
-    """Send nothing more of a delivery, until it is released. Raises `NotFound`.
+    """Send nothing more of a delivery, also what had failed, until it is released.
 
-    An instance that is under way at this moment may still arrive, and then counts as delivered.
+    Raises `NotFound`. Its study may then be deleted. An instance that is under way at this moment
+    may still arrive, and then counts as delivered.
     """
     row = _row(session, delivery_id)
     line.lock(session, row["destination_id"])
     session.execute(
-        "UPDATE delivery_instance SET state = 'failed', cause = %s, updated_at = now() "
-        "WHERE delivery_id = %s AND state IN ('planned', 'sending')",
-        [f"Cancelled by {actor}.", delivery_id],
+        "UPDATE delivery_instance SET state = 'cancelled', updated_at = now(), "
+        "cause = rtrim(%(by)s || CASE state WHEN 'failed' THEN ' ' || cause ELSE '' END) "
+        "WHERE delivery_id = %(delivery)s AND state IN ('planned', 'sending', 'failed')",
+        {"by": f"{CANCELLED}{actor}.", "delivery": delivery_id},
     )
     session.execute("UPDATE delivery SET last_error = NULL WHERE delivery_id = %s", [delivery_id])
     line.leave(session, delivery_id)
-    _tell(session, row, "cancel-delivery", actor, origin)
+    _tell(session, [row], "cancel-delivery", actor, origin)
 
 
-def _plan_failed(session: Session, delivery_ids: list[int]) -> None:
+def _plan_again(session: Session, delivery_ids: list[int], states: list[InstanceState]) -> None:
     session.execute(
         "UPDATE delivery_instance SET state = 'planned', updated_at = now() "
-        "WHERE delivery_id = ANY(%s) AND state = 'failed'",
-        [delivery_ids],
+        "WHERE delivery_id = ANY(%s) AND state = ANY(%s)",
+        [delivery_ids, states],
     )
     session.execute(
         "UPDATE delivery SET held = '', due_at = now(), updated_at = now() "
@@ -289,22 +305,18 @@ def _row(session: Session, delivery_id: int) -> Row:
     return row
 
 
-def _tenant(session: Session) -> str | None:
-    row = session.execute("SELECT current_tenant() AS id").fetchone()
-    return row["id"] if row else None
-
-
-def _tell(session: Session, row: Row, action: str, actor: str, origin: str) -> None:
-    record = audit.Record(
-        actor,
-        action,
-        f"study {row['study_instance_uid']}",
-        "allowed",
-        row["tenant_id"],
-        origin,
-        f"to {row['destination_name']}",
-    )
-    audit.append(session, record)
+def _tell(session: Session, rows: Sequence[Row], action: str, actor: str, origin: str) -> None:
+    """One record for each study, so that its own audit has it."""
+    places = defaultdict[tuple[str, str], dict[str, None]](dict)
+    for row in rows:
+        places[row["tenant_id"], row["study_instance_uid"]][row["destination_name"]] = None
+    records = [
+        audit.Record(
+            actor, action, f"study {study}", "allowed", tenant, origin, f"to {', '.join(names)}"
+        )
+        for (tenant, study), names in places.items()
+    ]
+    audit.append_all(session, records)
 
 
 def _delivery(row: Row) -> Delivery:

@@ -1,4 +1,4 @@
-"""Routing in the node: rules that are looked at before an instance is stored.
+"""Routing in the node: rules before an instance is stored, and what keeps a study from deletion.
 
 Whatever such a rule needs is imported only where a tenant has one: else Orthanc stays small.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from extensions.routing import unfinished
 from gateway.arriving import Sender, Transform
 from gateway.db import Session
 from gateway.errors import GatewayError
@@ -38,6 +39,12 @@ class RulesUnreadable(GatewayError):
     http_status = 503
     dimse_status = 0xA700
     permanent = False
+
+
+@hookimpl
+def study_unfinished(session: Session, study_uid: str) -> list[str]:
+    """Rules and deliveries that are not done with the study, nor cancelled or discarded."""
+    return unfinished.with_study(session, study_uid)
 
 
 @hookimpl

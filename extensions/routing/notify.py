@@ -16,6 +16,7 @@ from extensions.routing import webhooks
 from gateway import mail, vault
 from gateway.actions import Effect, Subject
 from gateway.context import TaskContext
+from gateway.db import Session
 from gateway.errors import GatewayError
 
 _ADDRESS = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$"
@@ -89,7 +90,7 @@ def _mail(context: TaskContext, address: str, subject: Subject) -> None:
     if not mail.is_set_up(context.settings):
         raise NoMailServer
     told = content(context, subject)
-    more = f" Time {subject.round}: more of it has arrived." if subject.round > 1 else ""
+    more = f" It has done so before: time {subject.round}." if subject.round > 1 else ""
     text = (
         f"The rule “{subject.rule_name}” has caught a study with {told['instances']} "
         f"instance(s).{more}\n\n{told['url']}\n\nStudyInstanceUID {subject.study_instance_uid}\n"
@@ -116,6 +117,15 @@ def _note(context: TaskContext, subject: Subject, recipient: str) -> None:
             "recipient) DO UPDATE SET round = excluded.round, told_at = now()",
             [*_key(subject), recipient, subject.round],
         )
+
+
+def forget(session: Session, study_uid: str, series_uid: str, rule_name: str) -> None:
+    """Who was told is told again: a person has asked for it."""
+    session.execute(
+        "DELETE FROM notification WHERE study_instance_uid = %s AND series_instance_uid = %s "
+        "AND rule_name = %s",
+        [study_uid, series_uid, rule_name],
+    )
 
 
 def _key(subject: Subject) -> tuple[str, str, str]:

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 
-from extensions.routing import facts_store, labels, rulebook, runs
+from extensions.routing import facts_store, labels, notify, rulebook, runs
 from extensions.routing.acting import references
 from extensions.routing.rules import facts
 from extensions.routing.rules.catching import WHEN_STABLE, WHILE_ARRIVING, caught
 from extensions.routing.rules.facts import Facts
 from extensions.routing.rules.rule import Trigger
-from gateway import studies
+from gateway import results, senders, studies
 from gateway.actions import Reference
 from gateway.context import TaskContext
 from gateway.errors import NotFound
@@ -32,8 +32,20 @@ def study_is_arriving(context: TaskContext, study_uid: str) -> None:
 
 
 def on_demand(context: TaskContext, study_uid: str, rule_name: str) -> None:
-    """Begin one rule because a person asks for it, if its conditions are met."""
-    _plan(context, study_uid, (Trigger.ON_DEMAND,), only=rule_name)
+    """Begin one rule, also again, because a person asks for it, if its conditions are met."""
+    _plan(context, study_uid, (*WHEN_STABLE, Trigger.ON_DEMAND), asked_for=rule_name)
+
+
+def result_is_noted(context: TaskContext, study_uid: str) -> None:
+    """Begin the rules that look at results, if they apply now; no other."""
+    with context.database.tenant_session(context.tenant_id) as session:
+        study = studies.find(session, study_uid)
+        rules = rulebook.live(session).rules
+    if study is None or not any(rule.looks_at_results for rule in rules):
+        return
+    stable = study["state"] == "stable"  # if not yet, it will be told
+    triggers = WHEN_STABLE if stable else WHILE_ARRIVING
+    _plan(context, study_uid, triggers, arriving=not stable, about_results=True)
 
 
 def _plan(
@@ -42,14 +54,15 @@ def _plan(
     triggers: Iterable[Trigger],
     *,
     arriving: bool = False,
-    only: str = "",
+    asked_for: str = "",
+    about_results: bool = False,
 ) -> None:
     with context.database.tenant_session(context.tenant_id) as session:
-        study = studies.find(session, study_uid)
         book = rulebook.live(session)
         labelled = labels.of_study(session, study_uid)
+        known = results.of_studies(session, [study_uid]).get(study_uid, {})
     try:
-        series = facts_of_series(context, study_uid, study["source"] if study else "")
+        series = facts_of_series(context, study_uid)
     except NotFound:
         return  # deleted meanwhile
     with context.database.tenant_session(context.tenant_id) as session:
@@ -57,17 +70,25 @@ def _plan(
         growing = (
             facts_store.growing(session, study_uid, context.settings.stable_after_s)
             if arriving
-            else set[str]()
+            else None
         )
-    rules = [rule for rule in book.rules if only in {"", rule.name}]
+    rules = [rule for rule in book.rules if asked_for in {"", rule.name}]
     now = datetime.now().astimezone()
-    catches = list(
-        caught(rules, series, triggers=triggers, now=now, labels=labelled, growing=growing)
+    catches = caught(
+        rules,
+        series,
+        triggers=triggers,
+        now=now,
+        labels=labelled,
+        results=known,
+        growing=growing,
     )
+    # All were looked at: one that has fired before may have stopped those after it.
+    wanted = [it for it in catches if it.verdict.rule.looks_at_results or not about_results]
     with context.database.tenant_session(context.tenant_id) as session:
-        for catch in catches:
+        for catch in wanted:
             rule = catch.verdict.rule
-            runs.begin(
+            begun = runs.begin(
                 session,
                 study_uid=study_uid,
                 series_uid=catch.series_instance_uid,
@@ -77,13 +98,17 @@ def _plan(
                 steps=rule.actions,
                 priority=rule.priority,
                 instances=catch.instances,
+                asked=bool(asked_for),
             )
+            if begun and asked_for:
+                notify.forget(session, study_uid, catch.series_instance_uid, rule.name)
 
 
-def facts_of_series(context: TaskContext, study_uid: str, source: str) -> dict[str, Facts]:
+def facts_of_series(context: TaskContext, study_uid: str) -> dict[str, Facts]:
     """The facts of one instance of each series stand for the series."""
-    calling_aet, sender = facts_store.sender_of(source)
     held = references(context, study_uid)
+    with context.database.tenant_session(context.tenant_id) as session:
+        sent = senders.of_study(session, study_uid)  # told before anything of a series is stored
     counts = Counter(each.series_instance_uid for each in held)
     first: dict[str, Reference] = {}
     for each in held:
@@ -91,8 +116,9 @@ def facts_of_series(context: TaskContext, study_uid: str, source: str) -> dict[s
     return {
         series_uid: facts.of_series(
             context.archive.metadata_of(study_uid, series_uid, each.sop_instance_uid),
-            calling_aet=calling_aet,
-            sender=sender,
+            calling_aet=sent.of(series_uid).calling_aet,
+            called_aet=sent.of(series_uid).called_aet,
+            sender=sent.of(series_uid).address,
             instance_count=counts[series_uid],
         )
         for series_uid, each in first.items()

@@ -10,6 +10,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from extensions.routing.causes import STUDY_DELETED
 from extensions.routing.destinations import Destination
 from extensions.routing.ledger import Delivery, Instance, instances_of
 from extensions.routing.sending import line
@@ -19,7 +20,6 @@ from gateway.db import Row, Session
 from gateway.jobs import backoff_s
 
 LONGEST_PAUSE_S = 120.0
-STUDY_DELETED = "The study was deleted here."
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,10 @@ def sending(session: Session, delivery: Delivery, uids: Sequence[str]) -> set[st
 
 
 def record(session: Session, delivery_id: int, *outcomes: Outcome) -> None:
-    """What became of instances; `attempts` counts these. Delivered stays delivered."""
+    """What became of instances; `attempts` counts these.
+
+    Delivered stays delivered; what was cancelled meanwhile stays so unless it was delivered.
+    """
     uids = [outcome.sop_instance_uid for outcome in outcomes]
     session.execute(
         "UPDATE delivery_instance i SET state = o.state, remote_status = o.remote_status, "
@@ -166,7 +169,8 @@ def record(session: Session, delivery_id: int, *outcomes: Outcome) -> None:
         "%s::text[]) AS o (uid, state, remote_status, cause, sent_as, sent_series, sent_study) "
         # Named twice: so they are found by the key, whatever PostgreSQL takes the table to be like.
         "WHERE delivery_id = %s AND sop_instance_uid = ANY(%s) AND sop_instance_uid = o.uid "
-        "AND i.state NOT IN ('delivered', 'verified')",
+        "AND i.state NOT IN ('delivered', 'verified') "
+        "AND (i.state <> 'cancelled' OR o.state = 'delivered')",
         [
             uids,
             [outcome.state for outcome in outcomes],
@@ -207,10 +211,17 @@ def wait(session: Session, delivery: Delivery, *, error: str | None) -> None:
 
 
 def hold(session: Session, delivery: Delivery, why: str) -> None:
-    """The delivery waits for a person, who releases it."""
-    session.execute(
-        "UPDATE delivery SET held = %s, updated_at = now() WHERE delivery_id = %s",
+    """The delivery waits for a person, who releases it; the study's audit says so."""
+    row = session.execute(
+        "UPDATE delivery SET held = %s, updated_at = now() WHERE delivery_id = %s "
+        "RETURNING tenant_id",
         [why, delivery.delivery_id],
+    ).fetchone()
+    assert row is not None  # no delivery is ever deleted but with its tenant
+    study, told = f"study {delivery.study_instance_uid}", f"to {delivery.destination_name}: {why}"
+    audit.append(
+        session,
+        audit.Record("routing", "hold-delivery", study, "allowed", row["tenant_id"], "", told),
     )
 
 

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from extensions.routing import destinations, progress
+from collections.abc import Collection, Sequence
+
+from extensions.routing import destinations, progress, rulebook
 from extensions.routing.acting import references
+from extensions.routing.rules.rule import RuleDocument
 from extensions.routing.sending import line
 from gateway import audit, jobs
 from gateway.actions import Subject
 from gateway.context import TaskContext
 from gateway.db import Session
-from gateway.errors import NotFound
+from gateway.errors import Conflict, NotFound
 
 
 def request(
-    session: Session, study_uid: str, destination_id: int, *, actor: str, origin: str = ""
+    session: Session,
+    study_uid: str,
+    destination_id: int,
+    *,
+    transforms: Collection[str],
+    actor: str,
+    origin: str = "",
 ) -> None:
-    """Have it done; raises `NotFound` for a destination that is not the tenant's."""
+    """Have it done; raises `NotFound` for a destination that is not the tenant's.
+
+    Raises `Conflict` where it would go as it was received, but rules change (by an action of
+    `transforms`) whatever they send there: they may take names out.
+    """
     destination = destinations.get_destination(session, destination_id)
+    if not _sent_before(session, study_uid, destination_id):
+        _require_plain(rulebook.live(session).rules, destination.name, transforms)
     row = session.execute("SELECT current_tenant() AS id").fetchone()
     assert row is not None
     jobs.enqueue(
@@ -51,17 +66,40 @@ def run(context: TaskContext, study_uid: str, destination_id: int, actor: str) -
         except NotFound:
             return
         line.lock(session, destination_id)
-        before = session.execute(
-            "SELECT delivery_id FROM delivery "
-            "WHERE study_instance_uid = %s AND destination_id = %s",
-            [study_uid, destination_id],
-        ).fetchall()
+        before = _sent_before(session, study_uid, destination_id)
         if not before:
             # A copy that a rule changes may be so for a reason: only without one is it plain.
             progress.plan(session, destination, Subject(study_uid, held, f"replayed by {actor}"))
-        for row in before:
-            _again(session, row["delivery_id"])
+        for delivery_id in before:
+            _again(session, delivery_id)
         line.call_next(session, destination_id)
+
+
+def _sent_before(session: Session, study_uid: str, destination_id: int) -> list[int]:
+    rows = session.execute(
+        "SELECT delivery_id FROM delivery WHERE study_instance_uid = %s AND destination_id = %s",
+        [study_uid, destination_id],
+    )
+    return [row["delivery_id"] for row in rows]
+
+
+def _require_plain(
+    rules: Sequence[RuleDocument], destination: str, transforms: Collection[str]
+) -> None:
+    changing: list[str] = []
+    for rule in rules:
+        changed = False
+        for step in rule.actions:
+            changed = changed or step.action in transforms
+            if step.action == "forward" and step.settings["to"] == destination:
+                if not changed:
+                    return
+                changing.append(rule.name)
+    if changing:
+        raise Conflict(
+            f"To {destination} rules send changed copies alone ({', '.join(changing)}), and none "
+            "has sent this study there: apply such a rule to it, so that it is not sent as it is."
+        )
 
 
 def _again(session: Session, delivery_id: int) -> None:

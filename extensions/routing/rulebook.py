@@ -11,7 +11,9 @@ from functools import lru_cache
 import psycopg.errors
 from psycopg.types.json import Jsonb
 
+from extensions.routing.missing import missing_of_step
 from extensions.routing.rules import before_storage_limits
+from extensions.routing.rules.catching import WHILE_ARRIVING
 from extensions.routing.rules.rule import RuleDocument, Trigger, parse_rules
 from gateway import audit, studies
 from gateway.db import Row, Session
@@ -67,8 +69,8 @@ def save(
 ) -> Rulebook:
     """Make a new version live; raises `Conflict` if `based_on` is not the live one any more.
 
-    Raises `InvalidInput` for a rule that is on and names a destination or webhook that is missing,
-    and for too many rules before storage.
+    Raises `InvalidInput` for a rule that is on and names what is not there (`missing.py`), and for
+    too many rules before storage.
     """
     _check_names(session, changed)
     before_storage_limits.check_together(
@@ -94,8 +96,7 @@ def save(
         row = None
     if row is None:
         raise Conflict("The rules were changed meanwhile; look at them and change them again.")
-    early = {Trigger.INSTANCE_RECEIVED, Trigger.SERIES_STABLE}
-    wanted = any(rule.enabled and rule.trigger in early for rule in changed)
+    wanted = any(rule.enabled and rule.trigger in WHILE_ARRIVING for rule in changed)
     studies.watch_arrivals(session, "routing", wanted=wanted)
     session.execute("SELECT pg_notify('argonath_transform', '')")  # see before_storage.py
     record = audit.Record(
@@ -112,18 +113,15 @@ def save(
 
 
 def _check_names(session: Session, rules: Sequence[RuleDocument]) -> None:
-    for action, setting, kind in (
-        ("forward", "to", "destination"),
-        ("notify", "webhook", "webhook"),
-    ):
-        rows = session.execute(f"SELECT name FROM {kind}")  # noqa: S608  ours
-        known = {row["name"] for row in rows}
-        for rule in rules:
-            for step in rule.actions:
-                name = step.settings.get(setting)
-                if rule.enabled and step.action == action and name and name not in known:
-                    cure = "add it first, or choose another."
-                    raise InvalidInput(f"{rule.name}: there is no {kind} {name!r}; {cure}")
+    steps = {
+        str(step.as_json()): (rule.name, step)
+        for rule in reversed(rules)
+        if rule.enabled
+        for step in rule.actions
+    }
+    for name, step in steps.values():
+        if told := missing_of_step(session, step):
+            raise InvalidInput(f"{name}: {told[0]}")
 
 
 @lru_cache(maxsize=16)

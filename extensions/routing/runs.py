@@ -1,7 +1,8 @@
 """The rows that say how far each rule is with each study. All functions take a tenant's session.
 
 A run is *running* until all actions of its rule are done, *held* while it waits for a person, or
-*failed* or *discarded* for good. When the rule catches more instances of the study it begins anew.
+*failed* or *discarded* for good. It begins anew when the rule catches more instances of the study,
+or a person asks for it again.
 """
 
 from __future__ import annotations
@@ -16,12 +17,22 @@ from psycopg.types.json import Jsonb
 from gateway import audit, jobs
 from gateway.actions import Step, steps_of
 from gateway.db import Row, Session
-from gateway.errors import Conflict, NotFound
+from gateway.errors import Conflict, GatewayError, NotFound
 
 type State = Literal["running", "held", "done", "failed", "discarded"]
 
 STATES: tuple[State, ...] = ("running", "held", "done", "failed", "discarded")
 QUEUES: Mapping[str, str] = {"urgent": "urgent", "normal": "default", "off-peak": "default"}
+
+
+class UnderWay(GatewayError):
+    """The rule is under way with the study already.
+
+    Wait until it is done, is held or has failed, or discard it on the study's page; then apply it
+    again.
+    """
+
+    http_status = 409
 
 
 @dataclass(frozen=True)
@@ -57,10 +68,12 @@ def begin(
     steps: Sequence[Step],
     priority: str,
     instances: int,
+    asked: bool = False,
 ) -> int | None:
     """Have the actions of a rule done; None: it has caught no more than when it last began.
 
-    What somebody discarded stays so.
+    What somebody discarded stays so. When a person has `asked` for it, it begins again whatever
+    became of it, but not while it is under way.
     """
     row = session.execute(
         """
@@ -72,7 +85,8 @@ def begin(
         SET rulebook_version = excluded.rulebook_version, reason = excluded.reason,
             steps = excluded.steps, priority = excluded.priority, instances = excluded.instances,
             round = r.round + 1, next_step = 0, state = 'running', cause = '', updated_at = now()
-        WHERE r.instances < excluded.instances AND r.state <> 'discarded'
+        WHERE CASE WHEN %(asked)s THEN r.state <> 'running'
+                   ELSE r.instances < excluded.instances AND r.state <> 'discarded' END
         RETURNING run_id, tenant_id
         """,
         {
@@ -84,12 +98,36 @@ def begin(
             "steps": Jsonb([step.as_json() for step in steps]),
             "priority": priority,
             "instances": instances,
+            "asked": asked,
         },
     ).fetchone()
     if row is None:
         return None
     _enqueue(session, row["tenant_id"], row["run_id"], study_uid, priority)
     return int(row["run_id"])
+
+
+def ask(session: Session, study_uid: str, rule_name: str) -> None:
+    """Have a person's rule on demand begun by the worker; raises `UnderWay`."""
+    asked = session.execute(
+        "SELECT FROM job WHERE study_instance_uid = %s AND state IN ('waiting', 'running') "
+        "AND extension = 'routing' AND task = 'apply' AND arguments ->> 'rule_name' = %s",
+        [study_uid, rule_name],
+    ).fetchone()
+    for run in runs_of_study(session, study_uid):
+        if run.rule_name == rule_name and run.state == "running":
+            number = min(run.next_step + 1, len(run.steps))
+            raise UnderWay(f"Rule {rule_name!r}, action {number} of {len(run.steps)}.")
+    if asked is not None:
+        raise UnderWay(f"Rule {rule_name!r}: somebody has just asked for it.")
+    jobs.enqueue(
+        session,
+        tenant_id=_tenant(session),
+        extension="routing",
+        task="apply",
+        arguments={"study_uid": study_uid, "rule_name": rule_name},
+        study_uid=study_uid,
+    )
 
 
 def get_run(session: Session, run_id: int) -> Run:
@@ -143,7 +181,7 @@ def stop(session: Session, run: Run, number: int, state: State, cause: str) -> b
 
 def release(session: Session, run_id: int, *, actor: str, origin: str = "") -> None:
     """Go on with a run that is held or has failed; a plain *hold* is passed. Raises `Conflict`."""
-    run = _wanted(session, run_id)
+    run = _wanted(session, run_id, "held", "failed")
     passed = int(run.state == "held" and run.steps[run.next_step].action == "hold")
     number = run.next_step + passed
     state = "done" if number == len(run.steps) else "running"
@@ -158,8 +196,12 @@ def release(session: Session, run_id: int, *, actor: str, origin: str = "") -> N
 
 
 def discard(session: Session, run_id: int, reason: str, *, actor: str, origin: str = "") -> None:
-    """Do nothing more of a run that is held or has failed, also when more arrives."""
-    run = _wanted(session, run_id)
+    """Do nothing more of a run, also when more arrives; what is being done just now may still end.
+
+    Raises `Conflict` for one that has ended.
+    """
+    run = _wanted(session, run_id, "running", "held", "failed")
+    jobs.call_off(session, extension="routing", task="act", arguments={"run_id": run_id})
     session.execute(
         "UPDATE rule_run SET state = 'discarded', cause = %s, updated_at = now() WHERE run_id = %s",
         [reason, run_id],
@@ -168,7 +210,11 @@ def discard(session: Session, run_id: int, reason: str, *, actor: str, origin: s
 
 
 def forget_values(session: Session, study_uid: str) -> None:
-    """The study was deleted: so is what its rules saw; which conditions were met stays."""
+    """The study was deleted: so is what its rules saw; which conditions were met stays.
+
+    If it comes again, its rules begin anew, however little of it that is.
+    """
+    session.execute("UPDATE rule_run SET instances = 0 WHERE study_instance_uid = %s", [study_uid])
     for table in ("rule_run", "delivery"):
         session.execute(
             f"""
@@ -181,11 +227,19 @@ def forget_values(session: Session, study_uid: str) -> None:
         )
 
 
-def _wanted(session: Session, run_id: int) -> Run:
+def _wanted(session: Session, run_id: int, *states: State) -> Run:
+    session.execute("SELECT FROM rule_run WHERE run_id = %s FOR UPDATE", [run_id])
     run = get_run(session, run_id)
-    if run.state not in {"held", "failed"}:
-        raise Conflict(f"Rule {run.rule_name!r} is not held with this study: it is {run.state}.")
+    if run.state not in states:
+        told = f"Rule {run.rule_name!r} is not {' or '.join(states)} with this study"
+        raise Conflict(f"{told}: it is {run.state}.")
     return run
+
+
+def _tenant(session: Session) -> str:
+    row = session.execute("SELECT current_tenant() AS id").fetchone()
+    assert row is not None
+    return str(row["id"])
 
 
 def _enqueue(session: Session, tenant_id: str, run_id: int, study_uid: str, priority: str) -> None:

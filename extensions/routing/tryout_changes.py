@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ from pydicom import Dataset, config
 
 from extensions.routing.changes.tag_changes import TagChange, tag_changes
 from extensions.routing.rules.rule import RuleDocument
-from gateway.actions import Transform
+from gateway.actions import Actions, Transform
 from gateway.context import TaskContext
 from gateway.errors import GatewayError
 
@@ -38,15 +38,21 @@ def of_examples(
 ) -> Iterator[Example]:
     """An example for each study of each rule that changes copies, as far as there are not many."""
     left = MOST_STUDIES
-    for rule in draft:
-        if not any(step.action in context.actions.transforms for step in rule.actions):
-            continue
+    for rule in changing(context.actions, draft):
         for study_uid in examples.get(rule.name, ())[:left]:
             left -= 1
-            yield _example(context, rule, study_uid)
+            yield example_of(context, rule, study_uid)
 
 
-def _example(context: TaskContext, rule: RuleDocument, study_uid: str) -> Example:
+def changing(actions: Actions, rules: Iterable[RuleDocument]) -> list[RuleDocument]:
+    """The rules that change copies."""
+    return [
+        rule for rule in rules if any(step.action in actions.transforms for step in rule.actions)
+    ]
+
+
+def example_of(context: TaskContext, rule: RuleDocument, study_uid: str) -> Example:
+    """What a rule makes of the first instance of a study; nothing is kept."""
     example = Example(rule.name, study_uid)
     try:
         # pydicom's warnings quote values.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import batched
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -12,12 +13,13 @@ from psycopg.types.json import Jsonb
 from extensions.routing import facts_store, rulebook, tryout_changes
 from extensions.routing.rules.rule import RuleDocument, parse_rules
 from extensions.routing.rules.trying import Report, look_at
-from gateway import jobs
+from gateway import jobs, results
 from gateway.context import TaskContext
 from gateway.db import Session
 from gateway.errors import NotFound
 
-TELL_EVERY = 500  # studies
+AT_ONCE = 50  # studies
+TELL_EVERY = 500
 KEEP = 20  # of a tenant
 
 
@@ -115,20 +117,24 @@ def run(context: TaskContext, tryout_id: int) -> None:
         live = rulebook.live(session).rules
     draft = parse_rules(tryout.rules)
     with context.database.tenant_session(context.tenant_id) as session:
-        for study in facts_store.recent(session, studies=tryout.most_studies, days=tryout.days):
-            look_at(
-                report,
-                study.study_instance_uid,
-                study.series,
-                draft=draft,
-                live=live,
-                transforms=context.actions.transforms,
-                now=now,
-            )
+        found = facts_store.recent(session, studies=tryout.most_studies, days=tryout.days)
+        for portion in batched(found, AT_ONCE, strict=False):
+            known = results.of_studies(session, [study.study_instance_uid for study in portion])
+            for study in portion:
+                look_at(
+                    report,
+                    study.study_instance_uid,
+                    study.series,
+                    draft=draft,
+                    live=live,
+                    transforms=context.actions.transforms,
+                    now=now,
+                    results=known.get(study.study_instance_uid),
+                )
             if report.studies % TELL_EVERY == 0:
                 _tell(context, tryout_id, report, "running")
     _tell(context, tryout_id, report, "running")
-    new = [rule for rule in draft if rule not in live]
+    new = [rule for rule in draft if rule not in live] or draft
     for change in tryout_changes.of_examples(context, new, report.examples):
         report.changes.append(change.as_json())
     _tell(context, tryout_id, report, "done")

@@ -107,13 +107,16 @@ def put(
 
 
 def delete(session: Session, webhook_id: int, *, actor: str, origin: str = "") -> None:
-    """Remove a webhook that no rule uses; raises `NotFound` or `Conflict`."""
+    """Remove a webhook that neither rules nor the alert use; raises `NotFound` or `Conflict`."""
     found = [webhook for webhook in list_webhooks(session) if webhook.webhook_id == webhook_id]
     if not found:
         raise NotFound(f"Webhook {webhook_id}.")
     used_by = notifying(rulebook.live(session).rules, found[0].name)
     if used_by:
         raise Conflict(f"Rule {used_by[0]!r} notifies {found[0].name!r}; change that rule.")
+    alerts = session.execute("SELECT FROM stuck_alert WHERE webhook = %s", [found[0].name])
+    if alerts.fetchone() is not None:
+        raise Conflict(f"The alert calls {found[0].name!r}; change the alert.")
     session.execute("DELETE FROM webhook WHERE webhook_id = %s", [webhook_id])
     _audit(session, "delete-webhook", found[0].name, found[0].url, actor, origin)
 

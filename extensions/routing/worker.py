@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from extensions.routing import (
     acting,
     actions,
+    causes,
     facts_store,
     labels,
     ledger,
@@ -29,7 +30,7 @@ from extensions.routing.sending import (  # noqa: F401  the senders once, before
 )
 from gateway.actions import Action
 from gateway.context import TaskContext
-from gateway.events import StudyArriving, StudyDeleted, StudyStable
+from gateway.events import ResultNoted, StudyArriving, StudyDeleted, StudyStable
 from gateway.hookspecs import hookimpl
 from gateway.jobs import task
 
@@ -53,6 +54,12 @@ def study_arriving(event: StudyArriving, context: TaskContext) -> None:
 
 
 @hookimpl
+def result_noted(event: ResultNoted, context: TaskContext) -> None:
+    """Begin the rules that look at results, as far as they now apply."""
+    planning.result_is_noted(context, event.study_instance_uid)
+
+
+@hookimpl
 def study_deleted(event: StudyDeleted, context: TaskContext) -> None:
     """What was not delivered of a deleted study never will be: say so."""
     with context.database.tenant_session(context.tenant_id) as session:
@@ -64,7 +71,7 @@ def study_deleted(event: StudyDeleted, context: TaskContext) -> None:
         for place in sorted({each.destination_id for each in found if each.destination_id}):
             line.lock(session, place)
         for delivery in found:
-            progress.fail_all(session, delivery.delivery_id, progress.STUDY_DELETED)
+            progress.fail_all(session, delivery.delivery_id, causes.STUDY_DELETED)
             line.leave(session, delivery.delivery_id)
 
 

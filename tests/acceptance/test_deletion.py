@@ -7,11 +7,13 @@ from pathlib import Path
 
 import httpx
 
+from extensions.routing import runs
 from tests.acceptance import trail
 from tests.acceptance.browsing import client_of
 from tests.acceptance.conftest import RunningGateway
 from tests.acceptance.test_forwarding import Receiver, ledger, receiver, routing
 from tests.acceptance.test_sharing import csrf_token, delete
+from tests.routing_rules import add_rule, remove_rule
 
 __all__ = ["receiver"]
 
@@ -40,11 +42,13 @@ def cancel(gateway: RunningGateway, study: str) -> None:
         assert f"{page}/cancel" not in admin.get(page, headers={"Accept": "text/html"}).text
 
 
-def refused(gateway: RunningGateway, study: str, key: str) -> httpx.Response:
+def refused(
+    gateway: RunningGateway, study: str, key: str, *, by: str = "routing"
+) -> httpx.Response:
     answer = delete(gateway, study, key)
     assert answer.status_code == 409, answer.text
     assert answer.json()["error"] == "StillNeeded"
-    assert "routing" in answer.json()["message"]
+    assert by in answer.json()["message"]
     assert "cancel" in answer.json()["cure"]
     return answer
 
@@ -80,3 +84,29 @@ def test_a_study_that_waited_is_deleted_after_it_has_arrived(
     gateway.wait_until(lambda: delete(gateway, study, key).status_code == 204, 60)
     assert len(receiver.on_disk) == 2
     assert ledger(gateway, study) == {"delivered": 2}
+
+
+def test_a_study_that_a_rule_holds_is_not_deleted_before_somebody_discards_that(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
+    key = gateway.argonath("api-key", "create", "--tenant", "north", "--role", "admin")
+    hold = [{"hold": {"reason": "Check the name."}}]
+    with routing(gateway) as session:
+        add_rule(session, "Hold", "", ("PatientName", "equals", "Hold^Me"), actions=hold)
+    try:
+        study = gateway.send_phantom(tmp_path, "Hold^Me")
+        gateway.wait_until(lambda: [run.state for run in runs_of(gateway, study)] == ["held"])
+        answer = refused(gateway, study, key, by="rule 'Hold': held; release or discard it")
+        assert "discard" in answer.json()["cure"]
+        with routing(gateway) as session:
+            (run,) = runs.runs_of_study(session, study)
+            runs.discard(session, run.run_id, "Not ours.", actor="anna")
+        gateway.wait_until(lambda: delete(gateway, study, key).status_code == 204, 15)
+    finally:
+        with routing(gateway) as session:
+            remove_rule(session, "Hold")
+
+
+def runs_of(gateway: RunningGateway, study: str) -> list[runs.Run]:
+    with routing(gateway) as session:
+        return runs.runs_of_study(session, study)

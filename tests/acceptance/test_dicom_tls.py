@@ -18,6 +18,7 @@ from pydicom import Dataset
 from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformationModelMove
 
+from extensions.routing import labels
 from gateway.phantom import ct_phantom
 from tests.acceptance.committing import Modality, n_action, request
 from tests.acceptance.conftest import RunningGateway, free_port, make_gateway, study_uid_of
@@ -419,3 +420,33 @@ def test_a_rule_before_storage_knows_who_sends_by_tls(tls: TLSGateway, tmp_path:
     finally:
         with routing(tls.gateway) as session:
             remove_rule(session, "CT1 by its address")
+
+
+def test_a_rule_about_a_stable_study_knows_who_sent_it_by_tls(
+    tls: TLSGateway, tmp_path: Path
+) -> None:
+    with routing(tls.gateway) as session:
+        add_rule(
+            session,
+            "MR 1 when stable",
+            "",
+            ("calling_aet", "equals", "MR 1"),
+            ("called_aet", "equals", "NORTH"),
+            ("sender", "equals", "127.0.0.1"),
+            actions=[{"label": {"add": ["known"]}}],
+        )
+    tls.list_certificate("north", "MR 1", "CN=mr1")
+    try:
+        tls.gateway.wait_until(
+            lambda: tls.send(tmp_path, shows=tls.mr1, calling="MR 1")[1].returncode == 0, 10
+        )
+        study, _ = tls.send(tmp_path, shows=tls.mr1, calling="MR 1")
+
+        def labelled() -> list[str]:
+            with routing(tls.gateway) as session:
+                return labels.of_study(session, study)
+
+        tls.gateway.wait_until(lambda: labelled() == ["known"])
+    finally:
+        with routing(tls.gateway) as session:
+            remove_rule(session, "MR 1 when stable")

@@ -366,6 +366,8 @@ def test_a_rule_that_is_wrong(filled: RunningGateway, window: Chrome) -> None:
     fill(window, name="Trauma to the night shift")
     for name, value in (("tag", "StudyDescripton"), ("value", "trauma")):
         window.find_element(By.CSS_SELECTOR, f"#conditions [name={name}]").send_keys(value)
+    wait_for_text(window, "did you mean StudyDescription?")
+    check(window, "rule-live")
     window.find_element(By.CSS_SELECTOR, "#destination option:last-child").click()
     click(window, "form.body button.primary")
     wait_for_text(window, "did you mean StudyDescription?")
@@ -388,6 +390,10 @@ def test_a_draft_that_is_wrong_and_then_tried(
         "document.querySelector('[aria-label=\"Changed tags\"]').scrollIntoView()"
     )
     check(window, "tryout-tags")
+    window.get(filled.url + "/routing/rules/text")
+    click(window, "button[formaction='/routing/rules/tryouts']")
+    wait_for_text(window, "Every study would be treated as the live rules treat it.", 60)
+    check(window, "tryout-live")
     write_rule(window, filled, DRAFT)
     click(window, "button[value=compare]")
     wait_for_text(window, "Save as version")
@@ -411,6 +417,13 @@ def test_one_file_is_tried(filled: RunningGateway, window: Chrome, tmp_path: Pat
     click(window, "form.body button.primary")
     wait_for_text(window, "would fire")
     check(window, "try-file")
+    write_rule(window, filled, DRAFT)
+    window.find_element(By.ID, "dicom").send_keys(str(file))
+    click(window, "button[formaction='/routing/rules/try-file']")
+    wait_for_text(window, "only the draft does it")
+    check(window, "try-file-draft")
+    window.execute_script("scrollTo(0, document.body.scrollHeight)")
+    check(window, "try-file-tags")
 
 
 def test_a_new_key(filled: RunningGateway, window: Chrome) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 
-from tests.acceptance.browsing import click, enter, text_of, wait_for, wait_for_text
+from gateway.phantom import ct_phantom
+from tests.acceptance.browsing import click, enter, fill, text_of, wait_for, wait_for_text
 from tests.acceptance.conftest import RunningGateway
+from tests.acceptance.test_portal_deliveries import add_destination
 
 PATIENT = "Rule^Rudolf"
 TEXT = f"""\
@@ -62,7 +64,7 @@ def test_a_rule_is_checked_while_it_is_typed_tried_and_then_holds_a_study(
     write(browser, TEXT)
     click(browser, "button[formaction='/routing/rules/tryouts']")
     wait_for_text(browser, "would be treated differently than by the live rules", 60)
-    assert "Look at Rudolf" in text_of(browser)
+    assert "Look at Rudolf" in text_of(browser, "section[aria-labelledby=matching]")
     assert browser.find_elements(By.CSS_SELECTOR, f"a[href='/studies/{study}']")
 
     browser.get(gateway.url + "/routing/rules/text/new")
@@ -84,18 +86,50 @@ def test_a_rule_is_checked_while_it_is_typed_tried_and_then_holds_a_study(
     assert browser.execute_script("return window.sameDocument")
 
 
-def test_a_script_keeps_the_rules_in_git_by_a_key(gateway: RunningGateway) -> None:
-    key = gateway.argonath("api-key", "create", "--tenant", "south", "--role", "admin")
-    with httpx.Client(base_url=gateway.url, headers={"Authorization": f"Bearer {key}"}) as script:
-        before = script.get("/routing/rules.yaml")
-        rule = "- name: By git\n  actions:\n  - label: {add: [git]}\n"
-        head = {"If-Match": before.headers["ETag"]}
-        sent = script.put("/routing/rules.yaml", content=f"rules:\n{rule}", headers=head)
-        assert sent.status_code == 200, sent.text
-        assert "By git" in script.get("/routing/rules.yaml").text
-        late = script.put("/routing/rules.yaml", content="rules: []", headers=head)
-        assert late.status_code == 412
-        assert "Read the rules again" in late.json()["cure"]
+def test_the_form_of_a_rule_is_checked_while_it_is_filled_in_and_tried_on_a_file(
+    gateway: RunningGateway, browser: Chrome, tmp_path: Path
+) -> None:
+    enter(browser, gateway)
+    add_destination(browser, gateway.url, "Heads", 9, "HEADS")
+    browser.get(gateway.url + "/routing/rules/new")
+    fill(browser, name="Rudolf to heads")
+    condition(browser, "tag").send_keys("PatientNam")
+    condition(browser, "value").send_keys(PATIENT)
+    told = "#conditions td:first-child .mistake"
+    wait_for(browser, lambda b: "did you mean PatientName?" in text_of(b, told))
+    assert condition(browser, "tag").get_attribute("aria-invalid") == "true"
+    assert browser.find_elements(By.CSS_SELECTOR, "#destination + .mistake") == []
+    condition(browser, "tag").send_keys("e")
+    browser.find_element(By.CSS_SELECTOR, "#destination option:last-child").click()
+    wait_for_text(browser, "one series has PatientName equals Rule^Rudolf")
+    assert browser.find_elements(By.CSS_SELECTOR, ".mistake") == []
+    file = tmp_path / "one.dcm"
+    file.write_bytes(ct_phantom(1, patient_name=PATIENT)[0])
+    browser.find_element(By.ID, "dicom").send_keys(str(file))
+    click(browser, "button[formaction='/routing/rules/try-file']")
+    wait_for_text(browser, "forward to Heads")
+    planned = text_of(browser, "section[aria-labelledby=planned]")
+    assert "only the draft does it" in planned
+    assert "Rudolf to heads" in planned
+
+
+def test_enter_beside_the_form_of_a_rule_tries_it_and_saves_nothing(
+    gateway: RunningGateway, browser: Chrome
+) -> None:
+    enter(browser, gateway)
+    add_destination(browser, gateway.url, "Tails", 9, "TAILS")
+    browser.get(gateway.url + "/routing/rules/new")
+    fill(browser, name="Only tried")
+    browser.find_element(By.CSS_SELECTOR, "#destination option:last-child").click()
+    browser.find_element(By.ID, "studies").send_keys(Keys.ENTER)
+    wait_for(browser, lambda b: "/routing/rules/tryouts/" in b.current_url)
+    browser.get(gateway.url + "/routing/rules")
+    assert "Only tried" not in text_of(browser)
+
+
+def condition(browser: Chrome, part: str) -> WebElement:
+    """A field of the first condition."""
+    return browser.find_element(By.CSS_SELECTOR, f"#conditions [name={part}]")
 
 
 def test_the_keyboard_leaves_the_text_and_an_example_goes_where_the_cursor_is(

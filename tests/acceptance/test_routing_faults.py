@@ -130,7 +130,14 @@ def test_every_destination_gets_everything_once_whatever_breaks(
     mark = next(iter(hospital.receivers)).removeprefix("one-")
     modality = Modality(gateway, tmp_path / "sent", f"Fault^{mark}")
     receivers = list(hospital.receivers.values())
-    monkey = Monkey(gateway, receivers, hospital.proxies, seed=SEED, long_hangs=ROUNDS > 1)
+    monkey = Monkey(
+        gateway,
+        receivers,
+        hospital.proxies,
+        instances=SLICES,
+        seed=SEED,
+        long_hangs=ROUNDS > 1,
+    )
     began = time.monotonic()
     with Ledger(gateway, hospital.receivers) as watch:
         modality.start()

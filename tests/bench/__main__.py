@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import archive, routing, speed, tenants
+from tests.bench import archive, routing, speed, table, tenants
 
 
 def main() -> None:
-    """Run what the first word asks for."""
+    """Run what the first word asks for; exits with 1 if something is not as wanted."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     kinds = parser.add_subparsers(required=True)
     kind = kinds.add_parser("speed", help="beside stock Orthanc")
@@ -33,8 +34,13 @@ def main() -> None:
     kind.add_argument("--rounds", type=int, default=3, help="of forwarding")
     kind.set_defaults(run=routing.run)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-", dir="/data") as folder:
+    with (
+        table.judged() as missed,
+        tempfile.TemporaryDirectory(prefix="bench-", dir="/data") as folder,
+    ):
         options.run(options, Path(folder))
+    if missed:
+        sys.exit("Not as wanted:\n" + "\n".join(missed))
 
 
 if __name__ == "__main__":

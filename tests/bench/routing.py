@@ -25,7 +25,7 @@ from extensions.routing.rules.rule import parse_rules
 from gateway.phantom import ct_phantom
 from tests.acceptance.conftest import RunningGateway, free_port
 from tests.acceptance.test_forwarding import routing
-from tests.bench import gateways, table
+from tests.bench import gateways, ruled, table
 from tests.bench.files import Instance, studies, write_series
 from tests.bench.measure import Target, c_store
 from tests.routing_rules import add_rule, remove_rule
@@ -38,12 +38,14 @@ AT_HAND = 512 << 20  # bytes, more than a turn receives
 
 
 def run(options: Namespace, folder: Path) -> None:
-    """Measure the three in turn, print."""
+    """Measure one after the other, print."""
     table.head("p50", "p95", "")
     evaluate(options.rules)
     with gateways.running() as gateway:
         gateways.wait_until_stable(gateway)  # its samples
         first_byte(gateway, folder, options.studies)
+        table.head("with rules", "without", "ratio")
+        ruled.measure(gateway, folder, options.instances, options.rounds)
         table.head("forwarding", "storescu", "ratio")
         for side, title, times in SIZES:
             sustained(gateway, folder, side, title, times * options.instances, options.rounds)

@@ -52,7 +52,8 @@ OPEN_TO_MEMBERS = frozenset(
     {
         "GET /anonymize/projects",
         "GET /", "GET /enter", "POST /enter", "POST /oidc/link", "GET /routing/deliveries",
-        "GET /routing/deliveries.csv", "GET /routing/deliveries/{number}",
+        "GET /routing/deliveries.csv", "GET /routing/deliveries/instances.csv",
+        "GET /routing/deliveries/{number}",
         "GET /routing/destinations", "GET /routing/rules",
         "GET /routing/rules.yaml", "GET /routing/rules/attention", "GET /routing/rules/history",
         "GET /routing/rules/history/{version}",

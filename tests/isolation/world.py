@@ -376,6 +376,11 @@ def _rows_of(
         "rule_name) VALUES (%s, %s, %s, %s, %s) RETURNING delivery_id",
         tenant, study.study, destination, f"{tenant}-vault", f"{tenant}-rule",
     )  # fmt: skip
+    session.execute(
+        "INSERT INTO delivery_instance (delivery_id, tenant_id, sop_instance_uid, "
+        "series_instance_uid, sop_class_uid, cause) VALUES (%s, %s, %s, %s, '1.2', %s)",
+        [delivery, tenant, study.instance, study.series, f"{tenant}-instance"],
+    )
     title = f"{tenant.upper()}CT9"
     session.execute(
         "INSERT INTO calling_ae_title (tenant_id, ae_title, may_query, host, port) "

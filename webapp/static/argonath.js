@@ -30,7 +30,9 @@ document.addEventListener("click", async (event) => {
     body.append(row);
     body.lastElementChild.querySelector("input, select").focus();
   } else {
+    const form = button.form;
     button.closest("tr").remove();
+    form?.dispatchEvent(new Event("input", { bubbles: true }));
   }
 });
 
@@ -77,4 +79,48 @@ document.addEventListener("click", (event) => {
   const before = lines.slice(0, button.dataset.line - 1).join("\n").length + (button.dataset.line > 1);
   text.setSelectionRange(before, before + lines[button.dataset.line - 1].length);
   text.scrollTop = (text.scrollHeight / lines.length) * Math.max(0, button.dataset.line - 5);
+});
+
+// Beside a form: what is wrong stands at its field too, unless nobody has been there yet.
+function markMistakes(said) {
+  const form = document.querySelector(said.dataset.mistakesIn);
+  for (const old of form.querySelectorAll(".mistake")) old.remove();
+  for (const field of form.querySelectorAll("[aria-invalid]")) {
+    field.removeAttribute("aria-invalid");
+    field.removeAttribute("aria-describedby");
+  }
+  for (const [number, mistake] of said.querySelectorAll("[data-field]").entries()) {
+    const field = fieldOf(mistake);
+    if (!field || !(field.value || field.dataset.left)) continue;
+    const told = document.createElement("p");
+    told.className = "mistake";
+    told.id = `mistake-${number}`;
+    told.textContent = mistake.dataset.told;
+    field.after(told);
+    field.setAttribute("aria-invalid", "true");
+    field.setAttribute("aria-describedby", told.id);
+  }
+}
+function fieldOf(mistake) {
+  const fields = document.querySelectorAll(`${mistake.dataset.in} [name="${mistake.dataset.field}"]`);
+  return fields[mistake.dataset.row];
+}
+for (const said of document.querySelectorAll("[data-mistakes-in]")) {
+  said.addEventListener("htmx:afterSettle", () => markMistakes(said));
+  said.addEventListener("click", (event) => {
+    const mistake = event.target.closest("[data-field]");
+    if (mistake) fieldOf(mistake)?.focus();
+  });
+  document.querySelector(said.dataset.mistakesIn).addEventListener("focusout", (event) => {
+    event.target.dataset.left = "yes";
+    markMistakes(said);
+  });
+  markMistakes(said);
+}
+
+// Enter where it is said what to try a draft on tries it, and does not save it.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || !event.target.matches(".try input")) return;
+  event.preventDefault();
+  event.target.closest(".try").querySelector("button").click();
 });

@@ -31,9 +31,20 @@ def prepare(context: TaskContext, settings: Crosswalk, study_uid: str) -> Change
 
     Neither they nor the log say what was looked up.
     """
+    return _prepare(context, settings, study_uid, keep=True)
+
+
+def preview(context: TaskContext, settings: Crosswalk, study_uid: str) -> Change:
+    """The same, for a try-out: what a service answers is not kept."""
+    return _prepare(context, settings, study_uid, keep=False)
+
+
+def _prepare(context: TaskContext, settings: Crosswalk, study_uid: str, *, keep: bool) -> Change:
     path = tag_path.parse(settings.look_up)
     keys = _keys(context, path, study_uid)
-    table, rows = look_up(context, settings.table, {key for key in keys if key})
+    # No table holds U+0000, which PostgreSQL refuses.
+    asked = {key for key in keys if key and "\0" not in key}
+    table, rows = look_up(context, settings.table, asked, keep=keep)
     changes = {key: _changes(settings, table, rows.get(key)) for key in keys}
     note = Note(
         arrived_at(context, study_uid),
@@ -53,8 +64,10 @@ def prepare(context: TaskContext, settings: Crosswalk, study_uid: str) -> Change
     return change
 
 
-def look_up(context: TaskContext, name: str, keys: Iterable[str]) -> tuple[Table, Rows]:
-    """The table, and its rows of these keys, asked for where that is due."""
+def look_up(
+    context: TaskContext, name: str, keys: Iterable[str], *, keep: bool = True
+) -> tuple[Table, Rows]:
+    """The table, and its rows of these keys, asked for where that is due, and kept."""
     with context.database.tenant_session(context.tenant_id) as session:
         try:
             table = crosswalk_tables.get_table(session, name)
@@ -68,9 +81,10 @@ def look_up(context: TaskContext, name: str, keys: Iterable[str]) -> tuple[Table
     token = vault.unseal(context.settings.encryption_key, table.source.token)
     for key in sorted(set(keys) - set(rows)):
         answer = crosswalk_http.ask(table.source, token, key)
-        with context.database.tenant_session(context.tenant_id) as session:
-            crosswalk_tables.note_answer(session, table, key, answer)
-            table = crosswalk_tables.get_table(session, name)
+        if keep:
+            with context.database.tenant_session(context.tenant_id) as session:
+                crosswalk_tables.note_answer(session, table, key, answer)
+                table = crosswalk_tables.get_table(session, name)
         if answer is not None:
             rows[key] = answer
     return table, rows

@@ -117,7 +117,7 @@ def update_table(
 
 
 def delete_table(session: Session, name: str, *, by: By) -> None:
-    """Remove a table with all its versions; a rule that looks up there then waits for a person."""
+    """Remove a table with all its versions; the portal asks first whether a rule looks up there."""
     table = get_table(session, name)
     session.execute("DELETE FROM crosswalk WHERE crosswalk_id = %s", [table.crosswalk_id])
     _audit(session, "delete-crosswalk", name, by, table.source.kind)

@@ -51,7 +51,7 @@ def _shown(element: DataElement | None) -> str | None:
     if element is None:
         return None
     if element.VR == "SQ":
-        return f"({len(element.value)} items)"
+        return f"({len(element.value)} item{'s'[: len(element.value) != 1]})"
     if isinstance(element.value, bytes):
         return f"({len(element.value)} bytes)"
     values = element.value if element.VM > 1 else [element.value]

@@ -12,6 +12,7 @@ from extensions.routing import (
     flow,
     labels,
     ledger,
+    missing,
     overview,
     rulebook,
     runs,
@@ -25,9 +26,11 @@ from extensions.routing.portal import (  # noqa: F401  their pages
     destinations,
     history,
     notifications,
+    rule_check,
     rule_files,
     rule_text,
     rules,
+    try_file,
     tryout,
 )
 from extensions.routing.portal.common import (
@@ -81,7 +84,11 @@ def study_section(session: Session, study_uid: str) -> StudySection:
         corrected=facts_store.corrected_series(session, study_uid),
         branches=branches,
         others=others,
-        on_demand=[rule for rule in live if rule.enabled and rule.trigger is Trigger.ON_DEMAND],
+        appliable=[
+            rule.name
+            for rule in live
+            if rule.enabled and rule.trigger is not Trigger.BEFORE_STORAGE
+        ],
         run_tones=RUN_TONES,
         stage_tones=STAGE_TONES,
         refusals=overview.refusals_of(session, [delivery.delivery_id for delivery in found]),
@@ -99,18 +106,26 @@ def uses_of_step(session: Session, step: Step) -> list[str]:
 
 
 @hookimpl
+def missing_of_step(session: Session, step: Step) -> list[str]:
+    """Destinations, webhooks, crosswalk tables and their columns."""
+    return missing.missing_of_step(session, step)
+
+
+@hookimpl
 def overview_figures(session: Session) -> list[Figure]:
     """What is under way, and what needs an admin."""
     counts = overview.count_states(session)
     waiting, sending, failed = (counts.get(state, 0) for state in ("waiting", "sending", "failed"))
     url = "/routing/deliveries?state="
     decide = "/routing/rules/attention"
-    asked = runs.count_needing_attention(session)
+    asked = runs.count_needing_attention(session) + counts.get("held", 0)
+    down, destinations_url = overview.count_outages(session), "/routing/destinations"
     return [
         Figure("deliveries waiting", waiting, "plain", url + "waiting"),
         Figure("deliveries sending", sending, "busy" if sending else "plain", url + "sending"),
         Figure("deliveries failed", failed, "bad" if failed else "plain", url + "failed"),
         Figure("need a decision", asked, "bad" if asked else "plain", decide),
+        Figure("destinations not answering", down, "bad" if down else "plain", destinations_url),
     ]
 
 

@@ -1,13 +1,14 @@
-"""Where rules need a person: studies that are held or have failed, and rules on demand."""
+"""Where a person decides: rules and deliveries that are held or have failed; rules on demand."""
 
 from __future__ import annotations
 
 from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from extensions.routing import forms, overview, rulebook, runs
+from extensions.routing import forms, ledger, overview, rulebook, runs
 from extensions.routing.portal.common import (
     RUN_TONES,
+    TONES,
     may_change,
     pages,
     portal,
@@ -17,7 +18,7 @@ from extensions.routing.portal.common import (
 from extensions.routing.rules import editing
 from extensions.routing.rules.rule import Trigger
 from extensions.routing.rules.rule_words import action_words
-from gateway import audit, jobs, studies
+from gateway import audit, studies
 from gateway.access import Action
 from gateway.errors import Conflict, InvalidInput, NotFound
 from gateway.needs import Needs
@@ -28,18 +29,24 @@ PER_PAGE = 50
 @pages.get("/rules/attention")
 @Needs(Action.READ_ROUTING)
 def show_attention() -> str:
-    """What rules hold for a person, and what of them has failed, latest first."""
+    """What waits for a person: deliveries that are held, rules that are held or have failed."""
     page = forms.number_of(request.args.get("page", "1"), "page") or 1
     with tenant_session() as session:
         found = runs.needing_attention(session, limit=PER_PAGE + 1, offset=(page - 1) * PER_PAGE)
-        names = overview.patients_of(session, [run.study_instance_uid for run in found])
+        held = ledger.list_deliveries(session, ledger.Filter("held"), limit=PER_PAGE + 1)
+        shown = [run.study_instance_uid for run in found]
+        shown += [delivery.study_instance_uid for delivery in held]
+        names = overview.patients_of(session, shown)
     return render_template(
         "routing/attention.html",
         runs=found[:PER_PAGE],
         more=len(found) > PER_PAGE,
         page=page,
         names=names,
-        tones=RUN_TONES,
+        run_tones=RUN_TONES,
+        deliveries=held[:PER_PAGE],
+        more_deliveries=len(held) > PER_PAGE,
+        tones=TONES,
         words=action_words,
         may_change=may_change(),
     )
@@ -77,16 +84,9 @@ def apply_rule(uid: str) -> ResponseReturnValue:
         if studies.find(session, uid) is None:
             raise NotFound(f"Study {uid}.")
         rule = editing.named(rulebook.live(session).rules, name)
-        if rule.trigger is not Trigger.ON_DEMAND or not rule.enabled:
-            raise Conflict(f"The rule {name!r} cannot be applied on demand.")
-        jobs.enqueue(
-            session,
-            tenant_id=tenant_id,
-            extension="routing",
-            task="apply",
-            arguments={"study_uid": uid, "rule_name": name},
-            study_uid=uid,
-        )
+        if rule.trigger is Trigger.BEFORE_STORAGE or not rule.enabled:
+            raise Conflict(f"The rule {name!r} is off, or for what is not stored yet.")
+        runs.ask(session, uid, name)
         record = audit.Record(
             **who(),
             action="apply-rule",

@@ -20,6 +20,7 @@ TONES: Mapping[str, Tone] = {
     "delivered": "good",
     "verified": "good",
     "failed": "bad",
+    "cancelled": "plain",
 }
 
 

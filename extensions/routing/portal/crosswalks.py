@@ -20,6 +20,7 @@ from extensions.routing.portal.common import (
     who,
 )
 from gateway.access import Action
+from gateway.actions import Step
 from gateway.errors import Conflict, GatewayError, InvalidInput, NotFound
 from gateway.needs import Needs
 
@@ -165,6 +166,8 @@ def _change_source(table_name: str) -> ResponseReturnValue:
 
 def _delete(table_name: str) -> ResponseReturnValue:
     with tenant_session() as session:
+        if uses := portal().uses_of(session, Step("crosswalk", {"table": table_name})):
+            raise Conflict(f"It is used by {', '.join(uses)}; end that first.")
         tables.delete_table(session, table_name, by=By(**who()))
     flash(f"The table {table_name} is deleted.")
     return redirect("/routing/rules/crosswalks", 303)

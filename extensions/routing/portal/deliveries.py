@@ -20,10 +20,11 @@ from gateway.errors import NotFound
 from gateway.needs import Needs
 
 PER_PAGE = 50
+PER_PIECE = 200  # lines of an export
 FILTERS = ("state", "destination", "rule", "cause", "since", "until")
 COLUMNS = (
     "delivery_id", "study_instance_uid", "destination_name", "rule_name", "priority", "state",
-    "total", "delivered", "verified", "failed", "attempts", "created_at", "updated_at",
+    "total", "delivered", "verified", "failed", "cancelled", "attempts", "created_at", "updated_at",
 )  # fmt: skip
 
 
@@ -67,7 +68,7 @@ def show_delivery(number: int) -> str:
         instances = ledger.instances_of(session, number)
         names = overview.patients_of(session, [delivery.study_instance_uid])
         refusals = overview.refusals_of(session, [number])
-    order = ("failed", "sending", "planned", "delivered", "verified")
+    order = ("failed", "cancelled", "sending", "planned", "delivered", "verified")
     return render_template(
         "routing/delivery.html",
         it=delivery,
@@ -76,6 +77,7 @@ def show_delivery(number: int) -> str:
         instances=sorted(instances, key=lambda instance: order.index(instance.state))[:200],
         tones=TONES,
         may_change=may_change(),
+        may_cancel=any(instance.may_be_cancelled for instance in instances),
     )
 
 
@@ -119,20 +121,37 @@ def export_deliveries() -> ResponseReturnValue:
     return Response(stream_with_context(_csv(wanted)), mimetype="text/csv", headers=headers)
 
 
+@pages.get("/deliveries/instances.csv")
+@Needs(Action.READ_ROUTING)
+def export_instances() -> ResponseReturnValue:
+    """Each instance of the deliveries by the same filter: where it is, since when, or why not."""
+    portal().tenant()  # raises before the answer has begun
+    lines = _instances_csv(forms.filter_of(request.args))
+    headers = {"Content-Disposition": "attachment; filename=instances.csv"}
+    return Response(stream_with_context(lines), mimetype="text/csv", headers=headers)
+
+
+def _instances_csv(wanted: ledger.Filter) -> Iterator[str]:
+    yield _lines([overview.INSTANCE_COLUMNS])
+    with tenant_session() as session:
+        for some in batched(overview.every_instance(session, wanted), PER_PIECE, strict=False):
+            yield _lines([list(row.values()) for row in some])
+
+
 def _csv(wanted: ledger.Filter) -> Iterator[str]:
-    yield _line([*COLUMNS, "cause"])
+    yield _lines([[*COLUMNS, "cause"]])
     with tenant_session() as session:
         for some in batched(ledger.every_delivery(session, wanted), ledger.PORTION, strict=False):
             refusals = overview.refusals_of(session, [each.delivery_id for each in some])
             for each in some:
                 cause = refusals.get(each.delivery_id) or each.last_error or each.held
-                yield _line([getattr(each, name) for name in COLUMNS] + [cause])
+                yield _lines([[getattr(each, name) for name in COLUMNS] + [cause]])
 
 
-def _line(values: Sequence[object]) -> str:
-    line = StringIO()
-    csv.writer(line).writerow([_cell(value) for value in values])
-    return line.getvalue()
+def _lines(rows: Sequence[Sequence[object]]) -> str:
+    lines = StringIO()
+    csv.writer(lines).writerows([_cell(value) for value in row] for row in rows)
+    return lines.getvalue()
 
 
 @pages.post("/studies/<uid>/replay")
@@ -143,7 +162,7 @@ def replay_study(uid: str) -> ResponseReturnValue:
     with tenant_session() as session:
         if studies.find(session, uid) is None:
             raise NotFound(f"Study {uid}.")
-        replaying.request(session, uid, number, **who())
+        replaying.request(session, uid, number, transforms=portal().actions.transforms, **who())
     flash("The study is sent again.")
     return redirect(f"/studies/{uid}", 303)
 

@@ -6,7 +6,8 @@ from flask import flash, redirect, render_template, request
 from werkzeug.wrappers import Response
 
 from extensions.routing import forms, rulebook
-from extensions.routing.portal.common import may_change, pages, tenant_session, who
+from extensions.routing.portal.common import may_change, pages, tenant_session
+from extensions.routing.portal.saving import save
 from extensions.routing.rules import rules_diff
 from extensions.routing.rules.rules_yaml import dump_rules
 from gateway.access import Action
@@ -54,8 +55,7 @@ def restore_version(version: int) -> Response:
     with tenant_session() as session:
         old = rulebook.get(session, version)
         based_on = request.form.get("based_on", type=int, default=-1)
-        saved = rulebook.save(
-            session, old.rules, based_on=based_on, note=f"Back to version {version}", **who()
-        )
+        note = f"Back to version {version}"
+        saved = save(session, old.rules, based_on=based_on, note=note)
     flash(f"The rules of version {version} are live again, as version {saved.version}.")
     return redirect("/routing/rules", 303)

@@ -27,11 +27,11 @@ def show_notifications(
     """The list of webhooks and the forms; a new secret is shown once."""
     with tenant_session() as session:
         found = webhooks.list_webhooks(session)
-        minutes = stuck.after_minutes(session)
+        alert = stuck.alert_of(session)
     page = render_template(
         "routing/notifications.html",
         found=found,
-        minutes=minutes,
+        alert=alert,
         has_mail=mail.is_set_up(portal().settings),
         error=error,
         name=name,
@@ -47,7 +47,7 @@ def save_alert() -> ResponseReturnValue:
     try:
         minutes = forms.number_of(request.form.get("minutes", ""), "minutes") or 0
         with tenant_session() as session:
-            stuck.set_alert(session, minutes, **who())
+            stuck.set_alert(session, stuck.Alert(minutes, request.form.get("webhook", "")), **who())
     except InvalidInput as error:
         portal().record_failure("change-stuck-alert", "alert", error.code)
         return show_notifications(error)

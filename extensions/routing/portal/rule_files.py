@@ -9,7 +9,8 @@ from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 
 from extensions.routing import rulebook
-from extensions.routing.portal.common import pages, portal, tenant_session, who
+from extensions.routing.portal.common import pages, portal, tenant_session
+from extensions.routing.portal.saving import save
 from extensions.routing.rulebook import Rulebook
 from extensions.routing.rules import rules_diff
 from extensions.routing.rules.complaints import WrongRule
@@ -82,7 +83,7 @@ def upload_rules() -> ResponseReturnValue:
             changes = rules_diff.diff(book.rules, rules)
             if changes and request.args.get("dry_run") != "yes":
                 note = request.args.get("note", "")[:200] or "Replaced by a program"
-                book = rulebook.save(session, rules, based_on=based_on, note=note, **who())
+                book = save(session, rules, based_on=based_on, note=note)
     except WrongRule as error:
         portal().record_failure("change-rules", "rules", error.code)
         complaints = [asdict(one) for one in marked(text, error.complaints)]

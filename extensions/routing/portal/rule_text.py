@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from extensions.routing import destinations, rulebook
+from extensions.routing import rulebook
 from extensions.routing.portal import text_help
-from extensions.routing.portal.common import pages, portal, tenant_session, who
+from extensions.routing.portal.common import pages, portal, tenant_session
+from extensions.routing.portal.saving import missing, save
 from extensions.routing.rulebook import Rulebook
 from extensions.routing.rules import editing, rules_diff
 from extensions.routing.rules.complaints import WrongRule
@@ -58,9 +59,7 @@ def save_text(rule_name: str | None) -> ResponseReturnValue:
         return comparison(text, rule_name, book, changed)
     try:
         with tenant_session() as session:
-            saved = rulebook.save(
-                session, changed, based_on=based_on, note=_note(rule_name), **who()
-            )
+            saved = save(session, changed, based_on=based_on, note=_note(rule_name))
     except Conflict as error:  # live is another version now: look at the difference to that
         return comparison(text, rule_name, book, changed, error)
     except InvalidInput as error:
@@ -138,12 +137,17 @@ def checked(text: str) -> dict[str, object]:
         rules = load_rules(text, portal().actions)
     except WrongRule as error:
         return {"complaints": marked(text, error.complaints), "words": []}
+    return in_words(rules)
+
+
+def in_words(rules: Sequence[RuleDocument]) -> dict[str, object]:
+    """For the template: what the rules say, and what they name that is not there."""
     with tenant_session() as session:
-        known = {one.name for one in destinations.list_destinations(session)}
+        lacking = missing(session, rules)
     return {
         "complaints": [],
         "words": [words_of(rule) for rule in rules],
-        "unknown": sorted(editing.destinations_of(rules) - known),
+        "missing": lacking,
     }
 
 

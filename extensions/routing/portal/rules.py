@@ -15,13 +15,14 @@ from extensions.routing.portal.common import (
     pages,
     portal,
     tenant_session,
-    who,
 )
+from extensions.routing.portal.rule_check import checked, rule_of, sent_form
 from extensions.routing.portal.rule_text import editor
+from extensions.routing.portal.saving import save
 from extensions.routing.rules import editing, rule_form
 from extensions.routing.rules.complaints import WrongRule
 from extensions.routing.rules.condition_values import Operator
-from extensions.routing.rules.rule import RuleDocument, Trigger, parse_rule
+from extensions.routing.rules.rule import RuleDocument, Trigger
 from extensions.routing.rules.rule_form import Row, RuleForm
 from extensions.routing.rules.rules_yaml import dump_rules
 from gateway.access import Action
@@ -72,18 +73,20 @@ def show_rule(
     rule = editing.named(book.rules, rule_name) if rule_name else None
     if rule and not typed and rule_form.form_of(rule) is None:
         return redirect(f"/routing/rules/text/named/{quote(rule_name, safe='')}", 303)
-    form = typed or (rule_form.form_of(rule) if rule else RuleForm())
+    form = typed or (rule_form.form_of(rule) if rule else None) or RuleForm()
     page = render_template(
         "routing/rule.html",
         rule=rule,
+        rule_name=rule_name,
         form=form,
-        rows=(form.rows if form else ()) or (Row(),),
+        rows=form.rows or (Row(),),
         based_on=request.form.get("based_on", book.version),
         destinations=known,
         operators=list(Operator),
         triggers=[t for t in Trigger if t not in _AS_TEXT],
         fields=FIELDS,
         error=error,
+        **(checked(form, rule_name) if rule or typed else {}),
     )
     return page, error.http_status if error else 200
 
@@ -93,11 +96,10 @@ def show_rule(
 @Needs(Action.CHANGE_ROUTING)
 def save_rule(rule_name: str) -> ResponseReturnValue:
     """Create or change; each wrong condition is named with its cure."""
-    lists = [request.form.getlist(part) for part in ("tag", "operator", "value")]
     form = RuleForm()
     try:
-        form = rule_form.read_form(request.form, lists)
-        rule = parse_rule(rule_form.document_of(form), portal().actions)
+        form = sent_form()
+        rule = rule_of(form)
         if request.form.get("then") == "text":
             return as_text(rule_name, rule)
         note = f"{'Changed' if rule_name else 'Added'} {rule.name}"
@@ -155,4 +157,4 @@ def _change(edit: Callable[[Sequence[RuleDocument]], tuple[RuleDocument, ...]], 
     with tenant_session() as session:
         book = rulebook.live(session)
         based_on = request.form.get("based_on", type=int, default=book.version)
-        rulebook.save(session, edit(book.rules), based_on=based_on, note=note, **who())
+        save(session, edit(book.rules), based_on=based_on, note=note)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pydantic.fields import FieldInfo
+
 from gateway.actions import Actions
 
 FIRST = """\
@@ -98,7 +100,23 @@ def actions_of(actions: Actions) -> list[ActionHelp]:
         ActionHelp(
             action.name,
             action.title,
-            {name: it.description or "" for name, it in action.settings.model_fields.items()},
+            {name: it.description or "" for name, it in action.settings.model_fields.items()}
+            | (_jobs_of(actions) if action.name == "job" else {}),
         )
         for action in sorted(actions, key=lambda action: action.name)
     ]
+
+
+def _jobs_of(actions: Actions) -> dict[str, str]:
+    """What the action *job* can start here: each as it is written, with what it does."""
+    return {
+        f"{{extension: {extension}, task: {job.task}}}": "; ".join(
+            [job.title, *map(_argument, job.arguments.model_fields.items())]
+        )
+        for (extension, _), job in sorted(actions.jobs.items())
+    }
+
+
+def _argument(named: tuple[str, FieldInfo]) -> str:
+    name, it = named
+    return f"{name}: {it.description or 'an argument'}"

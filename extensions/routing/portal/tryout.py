@@ -1,19 +1,19 @@
-"""Trying a draft: on the last studies, by a worker, and on one file, at once."""
+"""Trying a draft on the last studies, by a worker; and where a draft comes from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from flask import redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
 from extensions.routing import overview, rulebook, tryouts
-from extensions.routing.portal.common import pages, portal, tenant_session, who
+from extensions.routing.portal.common import pages, tenant_session, who
+from extensions.routing.portal.rule_check import form_text, is_form, sent_form
 from extensions.routing.portal.rule_text import changed_rules, editor, sent_text
-from extensions.routing.rules import trying_file
+from extensions.routing.portal.rules import show_rule
 from extensions.routing.rules.rule import RuleDocument
-from extensions.routing.rules.rules_yaml import load_rules
+from extensions.routing.rules.trying import MOST_SHOWN
 from gateway.access import Action
 from gateway.errors import Conflict, InvalidInput
 from gateway.needs import Needs
@@ -25,16 +25,13 @@ MOST_DAYS = 3650
 @pages.post("/rules/tryouts")
 @Needs(Action.CHANGE_ROUTING)
 def start_tryout() -> ResponseReturnValue:
-    """Have the text of the editor tried on the last studies."""
-    rule_name, text = _edited(), sent_text()
-    with tenant_session() as session:
-        book = rulebook.live(session)
+    """Have what the editor or the form says tried on the last studies."""
     try:
-        draft = changed_rules(book, text, rule_name)
+        _, draft = sent_draft()
         studies = _number("studies", 1000, MOST_STUDIES)
         days = _number("days", None, MOST_DAYS)
     except (InvalidInput, Conflict) as error:
-        return editor(text, rule_name, book, error)
+        return refused(error)
     with tenant_session() as session:
         number = tryouts.start(
             session,
@@ -53,57 +50,39 @@ def show_tryout(tryout_id: int) -> str:
     with tenant_session() as session:
         it = tryouts.get(session, tryout_id)
         report = it.report
-        shown = [one["study_instance_uid"] for one in report.get("different", ())]
-        shown += [one["study_instance_uid"] for one in report.get("changes", ())]
+        listed = [*report.get("different", ()), *report.get("alike", ())][:MOST_SHOWN]
+        shown = [one["study_instance_uid"] for one in (*listed, *report.get("changes", ()))]
         names = overview.patients_of(session, shown)
         held = tryouts.count_studies(session, it)
     return render_template(
         "routing/tryout.html",
         it=it,
         report=report,
+        listed=listed,
         names=names,
         expected=min(held, it.most_studies),
         rules=[rule["name"] for rule in it.rules],
     )
 
 
-@pages.get("/rules/try-file")
-@Needs(Action.CHANGE_ROUTING)
-def show_try_file() -> str:
-    """The form that takes a DICOM file, to try the live rules on."""
-    return render_template("routing/try_file.html", verdicts=None, text="", calling_aet="")
-
-
-@pages.post("/rules/try-file")
-@Needs(Action.CHANGE_ROUTING)
-def try_file() -> ResponseReturnValue:
-    """What every rule says of one file; nothing of the file is kept."""
-    text, calling_aet = request.form.get("text", ""), request.form.get("calling_aet", "").strip()
-    upload = request.files.get("dicom")
-    try:
-        if not (upload and upload.filename):
-            raise InvalidInput("file: choose a DICOM file.")
-        facts = trying_file.facts_of_file(upload.stream, calling_aet)
-        rules = _rules(text)
-    except InvalidInput as error:
-        page = render_template(
-            "routing/try_file.html", verdicts=None, text=text, calling_aet=calling_aet, error=error
-        )
-        return page, error.http_status
-    verdicts = trying_file.verdicts_of(rules, facts, datetime.now().astimezone())
-    return render_template(
-        "routing/try_file.html", verdicts=verdicts, text=text, calling_aet=calling_aet
-    )
-
-
-def _rules(text: str) -> Sequence[RuleDocument]:
-    if text:
-        return load_rules(text, portal().actions)
+def sent_draft() -> tuple[str, Sequence[RuleDocument]]:
+    """The text of the editor, or of what its form says, and the whole list as it would have it."""
+    text = form_text() if is_form() else sent_text()
     with tenant_session() as session:
-        return rulebook.live(session).rules
+        book = rulebook.live(session)
+    return text, changed_rules(book, text, edited())
 
 
-def _edited() -> str | None:
+def refused(error: InvalidInput | Conflict) -> ResponseReturnValue:
+    """The page that it was sent from, as it was."""
+    if is_form():
+        return show_rule(edited() or "", sent_form(), error)
+    with tenant_session() as session:
+        book = rulebook.live(session)
+    return editor(sent_text(), edited(), book, error)
+
+
+def edited() -> str | None:
     """Which rule the editor was of; None: the whole list."""
     return None if request.form.get("whole") == "yes" else request.form.get("rule_name", "")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from extensions.routing.rules import facts
-from extensions.routing.rules.deciding import Verdict, decide
+from extensions.routing.rules.deciding import Decision, Outcome, Verdict, decide
 from extensions.routing.rules.facts import Facts
 from extensions.routing.rules.rule import RuleDocument, Trigger
 
@@ -18,7 +18,7 @@ WHEN_STABLE = (
     Trigger.STUDY_STABLE,
     Trigger.STUDY_COMPLETE,
 )
-WHILE_ARRIVING = (Trigger.INSTANCE_RECEIVED, Trigger.SERIES_STABLE)
+WHILE_ARRIVING = (Trigger.INSTANCE_RECEIVED, Trigger.SERIES_STABLE, Trigger.STUDY_COMPLETE)
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,12 @@ def caught(
     triggers: Iterable[Trigger],
     now: datetime,
     labels: Collection[str] = (),
-    growing: Collection[str] = (),
+    results: Mapping[str, object] | None = None,
+    growing: Collection[str] | None = None,
 ) -> Iterator[Catch]:
     """What applies, by trigger and then in the rules' order.
 
-    A series of `growing` is not stable.
+    `growing`: the study still arrives, and these of its series are not stable. None: it is stable.
     """
     counts = {uid: _count(of_it) for uid, of_it in series.items()}
     for trigger in triggers:
@@ -51,12 +52,30 @@ def caught(
         if trigger.of_one_series:
             units = {uid: {uid: of_it} for uid, of_it in series.items()}
         for uid, unit in units.items():
-            if trigger is Trigger.SERIES_STABLE and uid in growing:
+            if trigger is Trigger.SERIES_STABLE and uid in (growing or ()):
                 continue
             instances = sum(counts[each] for each in unit)
-            about = facts.of_study(list(unit.values()), instance_count=instances, labels=labels)
-            for verdict in decide(rules, unit, about, trigger, now).fired:
+            about = facts.of_study(
+                list(unit.values()), instance_count=instances, labels=labels, results=results
+            )
+            decision = decide(rules, unit, about, trigger, now, growing=growing or ())
+            early = growing is not None and trigger is Trigger.STUDY_COMPLETE
+            for verdict in _certain(decision) if early else decision.fired:
                 yield Catch(verdict, uid, instances)
+
+
+def _certain(decision: Decision) -> Iterator[Verdict]:
+    """What has fired and what nothing can overrule that is still to come.
+
+    That is no fallback, and no rule after one that would stop it if it fired later.
+    """
+    for verdict in decision.verdicts:
+        if verdict.rule.fallback:
+            continue
+        if verdict.fired:
+            yield verdict
+        elif verdict.rule.stop and verdict.outcome in {Outcome.NOT_MET, Outcome.INCOMPLETE}:
+            return
 
 
 def _count(of_it: Facts) -> int:

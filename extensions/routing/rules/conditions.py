@@ -10,7 +10,7 @@ cannot stop it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -121,6 +121,15 @@ class Group:
 
 
 type Condition = Leaf | Group
+
+
+def leaves(condition: Condition) -> Iterator[Leaf]:
+    """Every line of it."""
+    if isinstance(condition, Leaf):
+        yield condition
+        return
+    for part in condition.parts:
+        yield from leaves(part)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ fallbacks after all others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -34,10 +34,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Study:
-    """What rules see of a study: the facts of each series by its UID, and its own."""
+    """What rules see of a study: the facts of each series by its UID, and its own.
+
+    Of the series in `growing` more is to come: they are not yet what `complete` expects.
+    """
 
     series: Mapping[str, Facts]
     own: Facts
+    growing: Collection[str] = ()
 
     def fitting(self, condition: Condition | None) -> tuple[str, ...]:
         """The series that meet the whole expression."""
@@ -45,6 +49,10 @@ class Study:
             return tuple(self.series)
         test, own = condition.test, self.own
         return tuple(uid for uid, facts_of_it in self.series.items() if test(facts_of_it, own))
+
+    def whole(self, condition: Condition) -> list[str]:
+        """The series that meet it and do not grow any more."""
+        return [uid for uid in self.fitting(condition) if uid not in self.growing]
 
     def explain(self, condition: Condition, uids: Sequence[str]) -> Explanation:
         """What it saw in the one of these series (all, if none is named) that came nearest."""
@@ -79,7 +87,7 @@ class Verdict:
         complete = self.rule.complete
         if complete is None or self.outcome not in _LOOKED_AT:
             return ()
-        found = assign([self.study.fitting(condition) for condition in complete.series])
+        found = assign([self.study.whole(condition) for condition in complete.series])
         expected: list[tuple[str | None, Explanation]] = [
             (uid, self.study.explain(condition, [uid] if uid else []))
             for condition, uid in zip(complete.series, found, strict=True)
@@ -130,14 +138,16 @@ def decide(
     study_facts: Facts,
     trigger: Trigger,
     now: datetime,
+    growing: Collection[str] = (),
 ) -> Decision:
     """Look at every rule; `now` is what the hospital's clock shows.
 
-    For a trigger of one series (`Trigger.of_one_series`) only that series may be given.
+    Series that are `growing` do not make a study complete. For a trigger of one series
+    (`Trigger.of_one_series`) only that series may be given.
     """
     if trigger.of_one_series and len(facts_of_series) != 1:
         raise ValueError(f"'{trigger}' is about one series, not {len(facts_of_series)}.")
-    study = Study(facts_of_series, {**study_facts, **facts.at(now)})
+    study = Study(facts_of_series, {**study_facts, **facts.at(now)}, growing)
     verdicts: dict[int, Verdict] = {}
     any_fired = stopped = False
     for number, rule in sorted(enumerate(rules), key=lambda entry: entry[1].fallback):
@@ -194,7 +204,7 @@ def _is_complete(rule: RuleDocument, study: Study) -> bool:
         return True
     if complete.instances is not None and not _enough(complete.instances).test({}, study.own):
         return False
-    return None not in assign([study.fitting(condition) for condition in complete.series])
+    return None not in assign([study.whole(condition) for condition in complete.series])
 
 
 def _enough(instances: int) -> Leaf:

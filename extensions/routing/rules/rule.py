@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -23,8 +24,9 @@ from pydantic import (
 
 from extensions.routing.rules import before_storage_limits, condition_parsing
 from extensions.routing.rules.complaints import Complaints, WrongRule, did_you_mean, join, wrong
+from extensions.routing.rules.condition_fields import RESULT
 from extensions.routing.rules.condition_kinds import is_clean
-from extensions.routing.rules.conditions import Condition, Group, Leaf
+from extensions.routing.rules.conditions import Condition, Group, Leaf, leaves
 from gateway.actions import Actions, Step
 from gateway.errors import InvalidInput
 
@@ -188,6 +190,13 @@ class RuleDocument(BaseModel):
             except WrongRule as error:
                 raise _Wrong(error) from None
         return self
+
+    @cached_property
+    def looks_at_results(self) -> bool:
+        """Whether a condition of it is about what an extension has found out."""
+        looked_at = [self.when] if self.when else []
+        looked_at += self.complete.series if self.complete else ()
+        return any(it.field.name.startswith(RESULT) for part in looked_at for it in leaves(part))
 
     def as_json(self) -> dict[str, Any]:
         """What `parse_rule` reads; what has its default is left out, but for the trigger."""

@@ -30,6 +30,19 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Mistake:
+    """What is wrong with a field of the form: its name, of a condition its row from 0, its label.
+
+    Without a `field` it is about the rule as a whole.
+    """
+
+    field: str
+    row: int
+    label: str
+    told: str
+
+
+@dataclass(frozen=True)
 class RuleForm:
     """The form, filled in."""
 
@@ -69,21 +82,25 @@ def read_form(fields: Mapping[str, str], rows: Sequence[Sequence[str]]) -> RuleF
     tags, operators, values = rows
     if not len(tags) == len(operators) == len(values):
         raise InvalidInput("conditions: each needs a tag, an operator and a value.")
+    kept = filled_rows(rows)
     return RuleForm(
         name=fields.get("name", "").strip(),
         trigger=fields.get("trigger", "") or Trigger.STUDY_STABLE,
         shape=fields.get("shape", "") or "all",
-        rows=tuple(
-            Row(field.strip(), operator, value.strip())
-            for field, operator, value in zip(tags, operators, values, strict=True)
-            if field.strip() or value.strip()
-        ),
+        rows=tuple(Row(tags[each].strip(), operators[each], values[each].strip()) for each in kept),
         destination=fields.get("destination", ""),
         priority=fields.get("priority", "") or "normal",
         enabled=fields.get("enabled") == "yes",
         stop=fields.get("stop") == "yes",
         fallback=fields.get("fallback") == "yes",
     )
+
+
+def filled_rows(rows: Sequence[Sequence[str]]) -> list[int]:
+    """The places of the rows in which something stands."""
+    tags, _, values = rows
+    pairs = zip(tags, values, strict=True)
+    return [place for place, (tag, value) in enumerate(pairs) if tag.strip() or value.strip()]
 
 
 def document_of(form: RuleForm) -> dict[str, Any]:
@@ -102,16 +119,35 @@ def document_of(form: RuleForm) -> dict[str, Any]:
     return document
 
 
+def mistakes_of(error: WrongRule, places: Sequence[int] | None = None) -> list[Mistake]:
+    """Each complaint at its field; `places` are those of `filled_rows`, if some are empty."""
+    return [_mistake(complaint, places) for complaint in error.complaints]
+
+
 def in_the_form(error: WrongRule) -> WrongRule:
-    """The same complaints, each at the row of the form that it is about."""
-    return WrongRule(
-        Complaint(re.sub(r"^when\.\w+\[(\d+)\].*$", _row_number, complaint.place), complaint.told)
-        for complaint in error.complaints
-    )
+    """The same complaints, each by the label of the field that it is about."""
+    return WrongRule(Complaint(one.label, one.told) for one in mistakes_of(error))
 
 
-def _row_number(place: re.Match[str]) -> str:
-    return f"Condition {int(place[1]) + 1}"
+def _mistake(complaint: Complaint, places: Sequence[int] | None) -> Mistake:
+    place, told = complaint.place, complaint.told
+    if found := re.match(r"when\.\w+\[(\d+)\](?:\.(\w+))?", place):
+        row, part = int(found[1]), found[2] or "field"
+        name = {"field": "tag"}.get(part, part)
+        shown = places[row] if places else row
+        return Mistake(name, shown, f"Condition {shown + 1}, {name}", told)
+    if place.startswith("actions"):
+        return Mistake("destination", 0, "Forward the study to", _destination(told))
+    if place in _LABELS:
+        return Mistake(place, 0, _LABELS[place], told)
+    return Mistake("", 0, place, told)
+
+
+def _destination(told: str) -> str:
+    return "choose a destination." if told.startswith("forward: to:") else told
+
+
+_LABELS = {"name": "Name", "trigger": "Look at it when", "priority": "Priority"}
 
 
 def _rows(when: Condition | None) -> tuple[str, tuple[Row, ...]] | None:

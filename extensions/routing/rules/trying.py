@@ -6,10 +6,10 @@ Pure: nothing is sent, held or kept; see `tryouts.py` for where the studies come
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from extensions.routing.rules.catching import WHEN_STABLE, Catch, caught
 from extensions.routing.rules.facts import Facts
@@ -20,19 +20,30 @@ MOST_EXAMPLES = 5  # studies of a rule
 TRIGGERS = (Trigger.BEFORE_STORAGE, *WHEN_STABLE, Trigger.ON_DEMAND)
 
 
+class Deed(NamedTuple):
+    """One thing: ``forward to archive after morph, anonymize`` (`to` the archive), ``hold``."""
+
+    told: str
+    to: str = ""
+
+
 @dataclass(frozen=True)
-class Difference:
-    """A study with which the draft would do something else than the live rules."""
+class Treated:
+    """A study: the rules of the draft that catch it, what they would do, what the live ones do."""
 
     study_instance_uid: str
-    added: tuple[str, ...]
-    removed: tuple[str, ...]
+    rules: tuple[str, ...]
+    does: tuple[str, ...]
+    live: tuple[str, ...]
 
 
 @dataclass
 class Report:
-    """Counts of studies; `different` is cut after `MOST_SHOWN`, `differing` counts all.
+    """Counts of studies, and the first of them.
 
+    `matching` a rule of the draft catches, `differing` it treats otherwise than the live rules;
+    with `lost`, which are some of these, only live rules do something. Listed are `different`, and
+    as `alike` those that match and are treated as now, each list cut after `MOST_SHOWN`.
     `changes` is what the transforms of a rule do to an example (tryout_changes.py).
     """
 
@@ -42,14 +53,18 @@ class Report:
     live_by_rule: Counter[str] = field(default_factory=Counter)
     by_deed: Counter[str] = field(default_factory=Counter)
     live_by_deed: Counter[str] = field(default_factory=Counter)
+    matching: int = 0
+    lost: int = 0
     differing: int = 0
-    different: list[Difference] = field(default_factory=list)
+    different: list[Treated] = field(default_factory=list)
+    alike: list[Treated] = field(default_factory=list)
     examples: dict[str, list[str]] = field(default_factory=dict)
     changes: list[dict[str, Any]] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """For the row that keeps it."""
-        return {**vars(self), "different": [asdict(each) for each in self.different]}
+        lists = {"different": self.different, "alike": self.alike}
+        return vars(self) | {name: [asdict(each) for each in of] for name, of in lists.items()}
 
 
 def look_at(
@@ -61,45 +76,59 @@ def look_at(
     live: Sequence[RuleDocument],
     transforms: Collection[str],
     now: datetime,
+    results: Mapping[str, object] | None = None,
 ) -> None:
     """Add one study to the report; `transforms` are the names of the actions that change copies."""
-    catches = list(caught(draft, series, triggers=TRIGGERS, now=now))
+    catches = list(caught(draft, series, triggers=TRIGGERS, now=now, results=results))
     would = deeds(catches, transforms)
-    live_catches = list(caught(live, series, triggers=TRIGGERS, now=now))
+    live_catches = list(caught(live, series, triggers=TRIGGERS, now=now, results=results))
     does = deeds(live_catches, transforms)
     report.studies += 1
     report.series += len(series)
     report.by_deed.update(would)
     report.live_by_deed.update(does)
     report.live_by_rule.update({catch.verdict.rule.name for catch in live_catches})
-    for name in sorted({catch.verdict.rule.name for catch in catches}):
+    names = tuple(dict.fromkeys(catch.verdict.rule.name for catch in catches))
+    for name in names:
         report.by_rule[name] += 1
         known = report.examples.setdefault(name, [])
         if len(known) < MOST_EXAMPLES:
             known.append(study_uid)
-    if would != does:
-        report.differing += 1
-        if len(report.different) < MOST_SHOWN:
-            told = (tuple(sorted(would - does)), tuple(sorted(does - would)))
-            report.different.append(Difference(study_uid, *told))
+    differs = set(would) != set(does)
+    report.matching += bool(names)
+    report.lost += differs and not names
+    report.differing += differs
+    shown = report.different if differs else report.alike
+    if (names or differs) and len(shown) < MOST_SHOWN:
+        shown.append(Treated(study_uid, names, would, does))
 
 
-def deeds(catches: Iterable[Catch], transforms: Collection[str]) -> set[str]:
-    """What would be done without being asked: ``forward to archive after morph, anonymize``."""
-    told: set[str] = set()
-    for catch in catches:
-        if catch.verdict.rule.trigger is Trigger.ON_DEMAND:
-            continue
-        if catch.verdict.rule.trigger is Trigger.BEFORE_STORAGE:
-            told.add("change tags before storage")
-            continue
-        before: list[str] = []
-        for step in catch.verdict.rule.actions:
-            if step.action in transforms:
-                before.append(step.action)
-            elif step.action == "forward":
-                after = f" after {', '.join(before)}" if before else ""
-                told.add(f"forward to {step.settings.get('to')}{after}")
-            else:
-                told.add(step.action)
-    return told
+def deeds(catches: Iterable[Catch], transforms: Collection[str]) -> tuple[str, ...]:
+    """What would be done without being asked, each once, in the rules' order."""
+    return tuple(
+        dict.fromkeys(
+            deed.told
+            for catch in catches
+            if catch.verdict.rule.trigger is not Trigger.ON_DEMAND
+            for deed in deeds_of(catch.verdict.rule, transforms)
+        )
+    )
+
+
+def deeds_of(rule: RuleDocument, transforms: Collection[str]) -> Iterator[Deed]:
+    """What a rule does, in its order."""
+    if rule.trigger is Trigger.BEFORE_STORAGE:
+        yield Deed("change tags before storage")
+        return
+    before: list[str] = []
+    for step in rule.actions:
+        if step.action in transforms:
+            before.append(step.action)
+        elif step.action == "forward":
+            after = f" after {', '.join(before)}" if before else ""
+            to = str(step.settings.get("to"))
+            yield Deed(f"forward to {to}{after}", to)
+        else:
+            yield Deed(step.action)
+        if step.action == "discard":
+            return

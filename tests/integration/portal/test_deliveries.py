@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import html
 import time
 from collections.abc import Callable
+from datetime import datetime
 from io import StringIO
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,10 +17,12 @@ from flask.testing import FlaskClient
 
 from extensions.routing import destinations, progress
 from extensions.routing.destinations import Destination
-from extensions.routing.sending import line
+from extensions.routing.progress import Names, Outcome
+from extensions.routing.sending import line, verifying
 from gateway.actions import Reference, Subject
 from gateway.db import Database
 from tests.integration.portal.conftest import HTML, UID, signed_in
+from tests.routing_rules import add_rule
 
 MANY = 100_000
 FILL = """
@@ -63,8 +68,8 @@ def fail(database: Database, delivery_id: int, cause: str) -> None:
         line.leave(session, delivery_id)
 
 
-def rows_of(client: FlaskClient, query: str) -> list[dict[str, str]]:
-    answer = client.get(f"/routing/deliveries.csv{query}")
+def rows_of(client: FlaskClient, query: str, of: str = ".csv") -> list[dict[str, str]]:
+    answer = client.get(f"/routing/deliveries{of}{query}")
     assert answer.status_code == 200
     return list(csv.DictReader(StringIO(answer.text)))
 
@@ -103,6 +108,75 @@ def test_a_viewer_may_export_and_neither_release_nor_pause(
     assert rows_of(signed_in(app, "south"), "") == []
 
 
+def instances(client: FlaskClient, query: str = "") -> list[dict[str, str]]:
+    return rows_of(client, query, "/instances.csv")
+
+
+def test_each_instance_is_exported_with_what_became_of_it(
+    app: Flask, database: Database, pacs: Destination
+) -> None:
+    there, refused = plan(database, pacs, UID, "a"), plan(database, pacs, "1.2.7", "b")
+    sent = Names("9.1", "9.2", "9.3")
+    with database.tenant_session("north") as session:
+        arrived = Outcome(f"{UID}.1.1", True, False, "0x0000", sent=sent)
+        progress.record(session, there, arrived)
+        progress.record(session, refused, Outcome("1.2.7.1.1", False, True, "0xA900", "=cmd odd"))
+    viewer = signed_in(app, "viewer")
+    first, second = instances(viewer)
+    assert first | {"delivered_at": "", "updated_at": ""} == {
+        "delivery_id": str(there), "study_instance_uid": UID, "series_instance_uid": f"{UID}.1",
+        "sop_instance_uid": f"{UID}.1.1", "sent_as_study": "9.1", "sent_as_series": "9.2",
+        "sent_as": "9.3", "destination_name": "PACS", "rule_name": "a", "state": "delivered",
+        "remote_status": "0x0000", "cause": "", "attempts": "1", "delivered_at": "",
+        "verified_at": "", "updated_at": "",
+    }  # fmt: skip
+    assert datetime.fromisoformat(first["delivered_at"]).tzinfo is not None
+    assert (second["state"], second["remote_status"]) == ("failed", "0xA900")
+    assert (second["cause"], second["delivered_at"]) == ("'=cmd odd", "")
+
+
+def test_an_instance_that_is_verified_is_exported_with_when_it_was_delivered(
+    app: Flask, database: Database, pacs: Destination
+) -> None:
+    delivery = plan(database, pacs, UID)
+    with database.tenant_session("north") as session:
+        progress.record(session, delivery, Outcome(f"{UID}.1.1", True, False, "0x0000"))
+    (before,) = instances(signed_in(app, "admin"))
+    with database.tenant_session("north") as session:
+        verifying._note(session, delivery, {f"{UID}.1.1"})
+    (after,) = instances(signed_in(app, "admin"))
+    assert (before["verified_at"], after["state"]) == ("", "verified")
+    assert after["delivered_at"] == before["delivered_at"] < after["verified_at"]
+
+
+def test_the_filter_of_the_list_holds_for_the_export_by_instance(
+    app: Flask, database: Database, pacs: Destination
+) -> None:
+    plan(database, pacs, UID, "a")
+    fail(database, plan(database, pacs, "1.2.7", "b"), "odd")
+    admin = signed_in(app, "admin")
+    for query in ("?cause=odd", "?rule=b", "?state=failed"):
+        assert [row["study_instance_uid"] for row in instances(admin, query)] == ["1.2.7"]
+    assert instances(admin, "?destination=Other") == []
+    page = html.unescape(admin.get("/routing/deliveries?rule=b&state=failed", headers=HTML).text)
+    assert 'href="/routing/deliveries/instances.csv?rule=b&state=failed"' in page
+    assert instances(signed_in(app, "south")) == []
+
+
+def test_what_has_failed_is_cancelled_once_on_its_page(
+    app: Flask, database: Database, pacs: Destination
+) -> None:
+    number = plan(database, pacs, UID)
+    fail(database, number, "odd")
+    admin, page = signed_in(app, "admin"), f"/routing/deliveries/{number}"
+    assert f"{page}/cancel" in admin.get(page, headers=HTML).text
+    assert admin.post(f"{page}/cancel", headers=HTML).status_code == 303
+    told = admin.get(page, headers=HTML).text
+    assert f"{page}/cancel" not in told
+    assert "Cancelled by " in told
+    assert "odd" in told
+
+
 def test_a_study_is_sent_again_from_its_page(
     app: Flask, database: Database, pacs: Destination
 ) -> None:
@@ -116,6 +190,23 @@ def test_a_study_is_sent_again_from_its_page(
         told = session.execute("SELECT actor FROM audit WHERE action = 'replay-study'").fetchall()
     assert [job["arguments"]["study_uid"] for job in jobs] == [UID]
     assert len(told) == 1
+
+
+def test_what_rules_send_changed_alone_is_not_sent_again_as_it_was_received(
+    app: Flask, database: Database, pacs: Destination
+) -> None:
+    forward: dict[str, Any] = {"forward": {"to": pacs.name}}
+    changed = [{"morph": {"changes": [{"remove": {"tag": "PatientName"}}]}}, forward]
+    with database.tenant_session("north") as session:
+        add_rule(session, "nameless", "", actions=changed)
+    admin, form = signed_in(app, "admin"), {"destination": pacs.destination_id}
+    refused = admin.post(f"/routing/studies/{UID}/replay", data=form, headers=HTML)
+    assert refused.status_code == 409
+    assert "rules send changed copies alone (nameless)" in refused.text
+    with database.tenant_session("north") as session:
+        assert session.execute("SELECT FROM job WHERE task = 'replay'").fetchone() is None
+        add_rule(session, "plain", "", actions=[forward])
+    assert admin.post(f"/routing/studies/{UID}/replay", data=form).status_code == 303
 
 
 def test_a_destination_is_paused_and_resumed(
@@ -193,10 +284,13 @@ def test_a_hundred_thousand_deliveries_keep_pages_and_planning_quick(
     print({page: f"{s * 1000:.0f} ms" for page, s in took.items()})
     export_s = seconds(lambda: rows_of(admin, "?state=failed"))
     print(f"export of the failed {export_s:.2f} s")
+    instances_s = seconds(lambda: instances(admin))
+    print(f"export of {2 * MANY} instances {instances_s:.2f} s")
     print(f"planning {before * 1000:.1f} -> {after * 1000:.1f} ms, a turn {turn_s * 1000:.1f} ms")
     assert max(took.values()) < 0.3, took
     assert after < 3 * before + 0.01, (before, after)
     assert turn_s < 0.05
+    assert instances_s < 30, "no instance is looked for by itself"
 
 
 def next_turn(database: Database, pacs: Destination) -> None:

@@ -50,6 +50,22 @@ def test_the_alert_is_kept_and_has_a_job(app: Flask, database: Database) -> None
         assert page.status_code == 400
 
 
+def test_the_alert_calls_a_webhook_of_the_list_which_then_stays(app: Flask) -> None:
+    admin = signed_in(app, "admin")
+    page = admin.post("/routing/webhooks/new", data=NEW, headers=HTML)
+    alert = {"minutes": "30", "webhook": "RIS"}
+    answer = admin.post("/routing/notifications/alert", data=alert, headers=HTML)
+    assert answer.status_code == 303
+    assert "<option selected>RIS</option>" in admin.get("/routing/notifications").text
+    delete = re.search(r"/routing/webhooks/\d+/delete", page.text)
+    assert delete is not None
+    page = admin.post(delete[0], headers=HTML)
+    assert page.status_code == 409
+    assert "change the alert" in page.text
+    other = admin.post("/routing/notifications/alert", data=alert | {"webhook": "x"}, headers=HTML)
+    assert other.status_code == 400
+
+
 def test_a_viewer_neither_sees_nor_changes_them(app: Flask) -> None:
     viewer = signed_in(app, "viewer")
     assert viewer.get("/routing/notifications", headers=HTML).status_code == 403

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
-from gateway import identity
+from gateway import identity, results
 from gateway.db import Database
 from gateway.errors import NotAuthenticated
 from gateway.identity import Role
@@ -51,6 +51,15 @@ def test_a_name_that_is_a_script_is_text(app: Flask) -> None:
         assert "&lt;script&gt;alert(1)&lt;/script&gt;, Eve" in page.text
 
 
+def test_a_study_s_page_shows_what_extensions_have_found(app: Flask, database: Database) -> None:
+    with database.tenant_session("north") as session:
+        results.note(session, UID, "aorta_cm", [4.9, 5.6], extension="measuring")
+        results.note(session, UID, "impression", "<script>alert(2)</script>", extension="reading")
+    page = signed_in(app, "admin").get(f"/studies/{UID}", headers=HTML).text
+    assert "<td>aorta_cm</td><td>4.9, 5.6</td><td>measuring</td>" in page
+    assert "<td>&lt;script&gt;alert(2)&lt;/script&gt;</td>" in page
+
+
 def test_another_tenant_s_study_does_not_exist(app: Flask) -> None:
     south = signed_in(app, "south")
     assert "Eve" not in south.get("/studies", headers=HTML).text
@@ -59,6 +68,21 @@ def test_another_tenant_s_study_does_not_exist(app: Flask) -> None:
     assert theirs.status_code == nobodys.status_code == 404
     bodies = [answer.get_json() | {"correlation": "#"} for answer in (theirs, nobodys)]
     assert str(bodies[0]).replace(UID, "") == str(bodies[1]).replace("1.2.3", "")
+
+
+def test_a_page_that_refreshes_itself_is_a_read_once_in_an_hour(
+    app: Flask, database: Database
+) -> None:
+    refreshed = HTML | {"HX-Request": "true"}
+    for path in (f"/studies/{UID}", "/studies"):
+        signed_in(app, "admin").get(path, headers=refreshed)  # claimed, by a program, say
+        for headers in (refreshed, refreshed, HTML):
+            signed_in(app, "admin").get(path, headers=headers)
+    with database.tenant_session("north") as session:
+        rows = session.execute(
+            "SELECT resource FROM audit WHERE action = 'read-study' ORDER BY audit_id"
+        ).fetchall()
+    assert [row["resource"] for row in rows] == [f"study {UID}"] * 2 + ["search"] * 2
 
 
 def test_a_look_at_another_tenant_s_study_is_a_denial_in_the_audit_as_at_none(

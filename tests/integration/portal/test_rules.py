@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from io import BytesIO
 
@@ -110,7 +111,53 @@ def test_what_the_text_says_is_told_in_words_and_an_unknown_destination_is_named
         in said
     )
     assert "forward to elsewhere" in said
-    assert "There is no destination elsewhere." in said
+    assert "there is no destination &#39;elsewhere&#39;" in said
+
+
+@pytest.mark.parametrize(
+    ("action", "cure"),
+    [
+        ("forward: {to: Archive}", "did you mean 'archive'?"),
+        ("notify: {webhook: alarm}", "there is no webhook 'alarm'; add it first"),
+        ("crosswalk: {table: er, look_up: PatientID, sets: {new: AccessionNumber}}",
+         "there is no crosswalk table 'er'; add it first"),
+        ("crosswalk: {table: known, look_up: PatientID, sets: {new: AccessionNumber}}",
+         "the crosswalk table 'known' has no column 'new'"),
+        ("anonymize: {project: NONE}", "there is no research project 'NONE'; create it first"),
+    ],
+)  # fmt: skip
+def test_a_rule_that_names_what_is_not_there_is_told_of_and_does_not_go_live(
+    admin: FlaskClient, database: Database, action: str, cure: str
+) -> None:
+    form = {"name": "known", "kind": "table"}
+    assert admin.post("/routing/rules/crosswalks/new", data=form).status_code == 303
+    row = {"do": "set", "key": "P1", "column": "old", "cell": "A1"}
+    assert admin.post("/routing/rules/crosswalks/known", data=row).status_code == 303
+    text = TEXT.replace("forward: {to: archive}", action)
+    said = admin.post("/routing/rules/check", data={"text": text}, headers=HTML).text
+    refused = admin.post(
+        "/routing/rules/text", data={"text": text, "based_on": 0, "then": "save"}, headers=HTML
+    )
+    assert refused.status_code == 400
+    for page in (said, refused.text):
+        assert cure in html.unescape(page)
+    assert live(database).version == 0
+    off = text.replace("- name: Chest CT", "- name: Chest CT\n  enabled: false")
+    form = {"text": off, "based_on": 0, "then": "save"}
+    assert admin.post("/routing/rules/text", data=form, headers=HTML).status_code == 303
+
+
+def test_a_crosswalk_table_that_a_rule_uses_is_not_deleted(
+    admin: FlaskClient, database: Database
+) -> None:
+    admin.post("/routing/rules/crosswalks/new", data={"name": "known", "kind": "table"})
+    action = {"table": "known", "look_up": "PatientID", "sets": {"new": "AccessionNumber"}}
+    with database.tenant_session("north") as session:
+        add_rule(session, "Chest", "", actions=[{"crosswalk": action}, {"hold": {"reason": "x"}}])
+    page = admin.post("/routing/rules/crosswalks/known", data={"do": "delete"}, headers=HTML)
+    assert page.status_code == 409
+    assert "It is used by rule 'Chest'" in html.unescape(page.text)
+    assert "known" in page_of(admin, "/routing/rules/crosswalks")
 
 
 def test_a_text_that_is_older_than_the_live_rules_is_compared_with_them(
@@ -146,6 +193,7 @@ def test_the_form_goes_over_into_text(admin: FlaskClient) -> None:
     form |= {"destination": "archive", "enabled": "yes", "then": "text"}
     page = admin.post("/routing/rules/new", data=form, headers=HTML).text
     assert "{field: Modality, operator: equals, value: MR}" in page
+    assert 'id="editor" method="post" action="/routing/rules/text/new"' in page
 
 
 def test_a_file_is_imported_after_its_difference_was_shown(admin: FlaskClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from typing import Any
 
@@ -113,26 +114,48 @@ def test_the_page_of_a_study_shows_its_way_through_the_rules(
     assert '<span class="badge">research</span>' in page
 
 
-def test_a_person_applies_a_rule_on_demand(
+def test_a_person_applies_a_rule_to_a_study(
     app: Flask, admin: FlaskClient, database: Database
 ) -> None:
     label = [{"label": {"add": ["asked"]}}]
     with database.tenant_session("north") as session:
         add_rule(session, "Ask me", "", actions=label, trigger="on demand")
         add_rule(session, "By itself", "", actions=label)
-    assert "Apply rule" in page_of(admin, f"/studies/{UID}")
+        add_rule(session, "Off", "", actions=label, enabled=False)
+        remove = [{"morph": {"changes": [{"remove": {"tag": "PatientComments"}}]}}]
+        add_rule(session, "Early", "", actions=remove, trigger="before storage")
+    page = page_of(admin, f"/studies/{UID}")
+    assert re.findall("<option>(.*?)</option>", page) == ["Ask me", "By itself"]
     path = f"/routing/studies/{UID}/apply"
-    assert post(admin, path, rule="By itself").status_code == 409
+    for name in ("Off", "Early"):
+        assert post(admin, path, rule=name).status_code == 409
     assert post(signed_in(app, "viewer"), path, rule="Ask me").status_code == 403
     assert post(signed_in(app, "south"), path, rule="Ask me").status_code == 404
     assert post(admin, path, rule="Ask me").status_code == 303
     assert jobs_of(database) == [("apply", {"study_uid": UID, "rule_name": "Ask me"})]
+    again = post(admin, path, rule="Ask me")
+    assert again.status_code == 409
+    assert "is under way" in again.text
+    assert len(jobs_of(database)) == 1
+
+
+def test_a_rule_that_is_under_way_is_discarded_on_the_page_of_its_study(
+    admin: FlaskClient, database: Database, held: int
+) -> None:
+    post(admin, f"/routing/rules/runs/{held}/release")
+    assert f"runs/{held}/discard" in page_of(admin, f"/studies/{UID}")
+    assert post(admin, f"/routing/rules/runs/{held}/discard", reason="Gone.").status_code == 303
+    assert state_of(database, held) == ("discarded", "Gone.")
+    assert ("act", "done") in [(row["task"], row["state"]) for row in all_jobs(database)]
+
+
+def all_jobs(database: Database) -> list[dict[str, Any]]:
+    with database.system_session("test") as session:
+        return session.execute("SELECT * FROM job ORDER BY job_id").fetchall()
 
 
 def jobs_of(database: Database) -> list[tuple[str, dict[str, Any]]]:
-    with database.system_session("test") as session:
-        rows = session.execute("SELECT task, arguments FROM job ORDER BY job_id").fetchall()
-    return [(row["task"], row["arguments"]) for row in rows]
+    return [(row["task"], row["arguments"]) for row in all_jobs(database)]
 
 
 def test_a_draft_is_tried_on_studies_by_a_worker(
@@ -178,8 +201,8 @@ def test_one_file_is_tried_at_once_and_every_condition_says_what_it_saw(
         )
     large = make_file(1, PixelData=bytes(3_000_000))
     page = " ".join(tried(admin, large, "").text.split())
-    assert '<h2>CT</h2><span class="badge good">would fire</span>' in page
-    assert '<h2>MR</h2><span class="badge ">conditions not met</span>' in page
+    assert '<h2>CT</h2><div class="buttons"><span class="badge good">would fire</span>' in page
+    assert '<h2>MR</h2><div class="buttons"><span class="badge ">conditions not met</span>' in page
     assert '<code>Modality equals MR</code> <span class="soft">saw</span> CT' in page
     draft = """rules:
 - name: From the emergency room

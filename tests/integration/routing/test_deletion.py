@@ -63,7 +63,7 @@ def test_a_cancelled_delivery_sends_nothing_lets_the_study_go_and_can_be_release
         ledger.cancel(session, waiting.delivery_id, actor="nora")
     until(lambda: may_go(database))
     receiver.start()
-    assert state(database) == "failed"
+    assert state(database) == "cancelled"
     with database.tenant_session("north") as session:
         causes = {it.cause for it in ledger.instances_of(session, waiting.delivery_id)}
         assert causes == {"Cancelled by nora."}

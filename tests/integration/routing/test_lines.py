@@ -236,7 +236,7 @@ def test_a_study_is_sent_again_when_a_person_wants_it(
     arrive(database)
     until(lambda: state(database) == "delivered")
     with database.tenant_session("north") as session:
-        replaying.request(session, STUDY, destination_id, actor="Ann")
+        replaying.request(session, STUDY, destination_id, transforms=(), actor="Ann")
     until(lambda: sum(receiver.received.values()) == 4)
     until(lambda: state(database) == "delivered")
     found = delivery(database)

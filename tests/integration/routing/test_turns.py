@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extensions.routing import destinations, ledger, progress
+from extensions.routing import causes, destinations, ledger, progress
 from extensions.routing.ledger import Delivery, Filter
 from extensions.routing.progress import Outcome
 from gateway.actions import Reference, Subject
@@ -80,12 +80,29 @@ def test_an_acknowledgement_counts_whoever_brings_it_and_for_ever(
     assert instance(database, planned).state == "delivered"
 
 
+def test_what_was_cancelled_stays_so_unless_it_arrives_all_the_same(
+    database: Database, planned: int
+) -> None:
+    begin(database, planned)
+    states = []
+    with database.tenant_session("north") as session:
+        ledger.cancel(session, planned, actor="nora")
+        for late in (
+            Outcome(UID, False, False, "0xA700"),
+            Outcome(UID, False, True, "0xC000"),
+            Outcome(UID, True, False, "0x0000"),
+        ):
+            progress.record(session, planned, late)
+            states.append(ledger.get_delivery(session, planned).state)
+    assert states == ["cancelled", "cancelled", "delivered"]
+
+
 def test_what_waits_for_its_study_to_be_deleted_is_not_sent(
     database: Database, planned: int
 ) -> None:
     run = begin(database, planned)
     with database.tenant_session("north") as session:
-        progress.fail_all(session, planned, progress.STUDY_DELETED)
+        progress.fail_all(session, planned, causes.STUDY_DELETED)
         assert not progress.sending(session, run, [UID])
 
 

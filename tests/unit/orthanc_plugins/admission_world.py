@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from gateway import audit
-from gateway.arriving import Transform
+from gateway.arriving import Sender, Transform
 from gateway.dicom_tls.associations import Associations
 from gateway.errors import DatabaseUnavailable, ForeignStudy
 from gateway.identity import Principal, Role
-from gateway.studies import Arrival, orthanc_id
+from gateway.studies import Arrival, Claimed, orthanc_id
 from gateway.tenancy import CallingAE, Directory
 from orthanc_plugins.access import Request
 from orthanc_plugins.arrivals import Arrivals
@@ -32,6 +32,8 @@ class World:
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, Any]] = {}
+        self.first_sender: dict[str, Sender] = {}
+        self.began: list[tuple[str, Sender]] = []
         self.records: list[audit.Record] = []
         self.database_is_up = True
         self.sessions = self.reopened = 0
@@ -69,7 +71,7 @@ class World:
             raise DatabaseUnavailable
         yield self
 
-    def claim(self, _session: object, tenant_id: str, arrival: Arrival) -> str:
+    def claim(self, _session: object, tenant_id: str, arrival: Arrival) -> Claimed:
         row = self.rows.setdefault(
             arrival.study_instance_uid, {"tenant_id": tenant_id, "state": "claimed"}
         )
@@ -78,7 +80,17 @@ class World:
         if row["state"] == "stable":
             row["state"] = "receiving"
             self.reopened += 1
-        return f"{id(row)} {self.reopened}"
+        uid = arrival.study_instance_uid
+        self.first_sender.setdefault(uid, arrival.sender)
+        return Claimed(f"{id(row)} {self.reopened}", self.sent_first(self, uid, arrival.sender))
+
+    def sent_first(self, _session: object, study_uid: str, sender: Sender) -> bool:
+        return self.first_sender[study_uid] == sender
+
+    def begins_series(
+        self, _session: object, _study_uid: str, series_uid: str, sender: Sender
+    ) -> None:
+        self.began.append((series_uid, sender))
 
     def mark_receiving(self, _session: object, uid: str) -> None:
         self.rows[uid]["state"] = "receiving"
@@ -97,6 +109,8 @@ class World:
         self.calls.append(f"DELETE {uri}")
 
     def RestApiGet(self, uri: str) -> bytes:
+        if uri not in self.answers:
+            raise self.OrthancException
         return json.dumps(self.answers[uri]).encode()
 
     def c_store(self, called: str = "NORTH", calling: str = "CT1", **tags: str) -> int:

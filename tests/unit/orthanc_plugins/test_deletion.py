@@ -14,6 +14,7 @@ from gateway.db import Database
 from gateway.identity import Principal, Role
 from orthanc_plugins import deletion
 from orthanc_plugins.access import Request
+from orthanc_plugins.deletion import Ask
 from orthanc_plugins.sdk import Orthanc
 
 UID = "1.2.3"
@@ -51,6 +52,11 @@ class Rows:
     def system_session(self, _reason: str) -> Iterator[Rows]:
         yield self
 
+    @contextmanager
+    def tenant_session(self, tenant_id: str) -> Iterator[Rows]:
+        assert tenant_id == self.owner
+        yield self
+
     def execute(self, _statement: str, _values: list[Any]) -> Rows:
         return self
 
@@ -85,6 +91,7 @@ def delete(
     role: Role = Role.ADMIN,
     breaks: bool = False,
     needed: Sequence[str] = (),
+    ask: Ask = lambda _session, _uid: [[], []],
 ) -> int:
     """The status that the tenant north's `role` gets."""
     archive = Archive(happened)
@@ -92,7 +99,7 @@ def delete(
     who = Request(f"/deletions/studies/{UID}", Principal("p", role, "north"))
     database = cast("Database", Rows(happened, owner, list(needed)))
     output = Output()
-    route = deletion.Deletion(cast("Orthanc", archive), database, lambda: who).route
+    route = deletion.Deletion(cast("Orthanc", archive), database, lambda: who, ask).route
     route(cast("Any", output), who.path, "DELETE", (UID,))
     return output.status
 
@@ -128,4 +135,20 @@ def test_what_one_may_not_delete_stays_and_the_attempt_is_recorded(
 def test_what_is_needed_stays_and_the_attempt_is_recorded() -> None:
     happened: list[str] = []
     assert delete(happened, owner="north", needed=["routing: deliver"]) == 409
+    assert happened == ["audit delete-study denied"]
+
+
+def test_what_any_extension_has_not_finished_keeps_the_study() -> None:
+    happened: list[str] = []
+    asked = lambda _session, uid: [[], [f"rule 'A' with {uid}: held"]]  # noqa: E731
+    assert delete(happened, owner="north", ask=asked) == 409
+    assert happened == ["audit delete-study denied"]
+
+
+def test_an_extension_that_cannot_say_what_it_needs_keeps_the_study() -> None:
+    def broken(_session: object, _uid: str) -> list[list[str]]:
+        raise LookupError
+
+    happened: list[str] = []
+    assert delete(happened, owner="north", ask=broken) == 500
     assert happened == ["audit delete-study denied"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.arriving import Sender
 from gateway.errors import DatabaseUnavailable
 from gateway.identity import Principal, Role
 from gateway.studies import orthanc_id
@@ -287,3 +288,56 @@ def test_what_is_owed_for_a_study_that_has_another_owner_now_stops_nothing(world
     world.ingest.count_owed()
     world.ingest.count_owed()
     assert world.rows["1.2"]["tenant_id"] == "south"
+
+
+CT1, CT2 = Sender("CT1", "NORTH", "10.0.0.7"), Sender("CT2", "NORTH", "10.0.0.7")
+
+
+def send(world: World, series: str, number: int, **sent: str) -> None:
+    """One instance of a series of the study is sent, admitted and stored."""
+    instance = f"{series}.{number}"
+    tags = {"SeriesInstanceUID": series, "SOPInstanceUID": instance}
+    assert world.c_store(**tags, **sent) == 0
+    world.ingest.stored(Dicom(), orthanc_id("P1", "1.2", series, instance))
+
+
+def test_a_study_from_one_sender_has_no_notes_of_its_series(world: World) -> None:
+    send(world, "1.2.1", 1)
+    send(world, "1.2.2", 1)
+    assert world.first_sender == {"1.2": CT1}
+    assert world.began == []
+
+
+def test_another_sender_is_noted_once_for_each_series_that_they_begin(world: World) -> None:
+    send(world, "1.2.1", 1)
+    for series in ("1.2.2", "1.2.3"):
+        for number in (1, 2):
+            send(world, series, number, calling="CT2")
+    send(world, "1.2.3", 3)
+    assert world.began == [("1.2.2", CT2), ("1.2.3", CT2)]
+
+
+def test_who_sends_more_into_anothers_series_has_not_begun_it(world: World) -> None:
+    send(world, "1.2.1", 1)
+    send(world, "1.2.1", 2, calling="CT2")
+    world.answers[f"/series/{orthanc_id('P1', '1.2', '1.2.0')}"] = {}  # from before a restart
+    send(world, "1.2.0", 2, calling="CT2")
+    assert world.began == []
+
+
+def test_the_study_names_the_address_of_who_stores_by_http(world: World) -> None:
+    name = Principal("STOW of room 1", Role.MEMBER, "north")
+    world.stow(Request("/dicom-web/studies", name, "10.0.0.9"))
+    assert world.first_sender == {"1.2": Sender(address="10.0.0.9")}
+
+
+def test_the_output_of_a_job_is_of_no_sender(world: World) -> None:
+    send(world, "1.2.1", 1)
+    world.answers["/instances/parent/study"] = {"MainDicomTags": {"StudyInstanceUID": "1.2"}}
+    made = {"SeriesInstanceUID": "1.2.9", "SOPInstanceUID": "1.2.9.1"}
+    body = {"RequestOrigin": "RestApi", "PatientID": "P1", "StudyInstanceUID": "1.2"} | made
+    assert world.ask(body) == PROCEED
+    stored = orthanc_id("P1", "1.2", "1.2.9", "1.2.9.1")
+    world.answers[f"/series/{orthanc_id('P1', '1.2', '1.2.9')}"] = {}
+    world.ingest.stored(Dicom(ModifiedFrom="parent"), stored)
+    assert world.began == [("1.2.9", Sender())]

@@ -32,6 +32,7 @@ def test_a_person_name_reads_family_then_given(dicom: str, shown: str) -> None:
     [
         ("C-STORE CT1 10.0.0.7", "CT1"),
         ("C-STORE CT ROOM 1 10.0.0.7", "CT ROOM 1"),
+        ("C-STORE CT ROOM 1 10.0.0.7 by TLS", "CT ROOM 1"),
         ("STOW-RS OHIF in radiology 10.0.0.7", "OHIF in radiology"),
         ("job", "job"),
         ("", ""),
@@ -61,3 +62,4 @@ def test_counts_agree_with_their_noun() -> None:
     assert plural(2000, "study") == "2,000 studies"
     assert plural(2, "instance") == "2 instances"
     assert plural(2, "series") == "2 series"
+    assert plural(7, "day") == "7 days"

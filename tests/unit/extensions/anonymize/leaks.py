@@ -9,6 +9,7 @@ from io import BytesIO
 
 import pydicom
 from pydicom import DataElement, Dataset
+from pydicom.charset import encode_string
 from pydicom.datadict import keyword_for_tag
 
 IDS = (
@@ -28,13 +29,19 @@ IDS = (
 )
 NO_IDENTITY = ("SOPClass", "TransferSyntax", "CodingScheme", "ContextUID", "MappingResource")
 BULK = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+ESCAPE = r"\x1b\$?[()][@-Z]"  # ISO 2022: another character set follows
 
 
 @dataclass
 class Original:
-    """What identifies somebody in a file."""
+    """What identifies somebody in a file.
+
+    `names`: words of three letters, and any that is not all ASCII, for two such letters, or one,
+    may be a name. `encoded`: the bytes of these others as the file writes them.
+    """
 
     names: set[str] = field(default_factory=set)
+    encoded: dict[bytes, str] = field(default_factory=dict)
     ids: set[str] = field(default_factory=set)
     uids: set[str] = field(default_factory=set)
     dates: set[str] = field(default_factory=set)
@@ -77,13 +84,30 @@ def values(element: DataElement) -> list[str]:
     return [str(v) for v in several]
 
 
+def words_of_name(name: str) -> list[str]:
+    words = re.findall(r"[^\W\d_]+", re.sub(ESCAPE, "", name))
+    return [word for word in words if len(word) >= 3 or not word.isascii()]
+
+
+def encoded_words(element: DataElement) -> Iterator[tuple[bytes, str]]:
+    """Each word of names that is not all ASCII, as its character set writes it."""
+    value = element.value or []
+    for name in value if isinstance(value, pydicom.multival.MultiValue) else [value]:
+        for word in words_of_name(str(name)):
+            if not word.isascii():
+                encoded = encode_string(word, name.encodings)
+                yield re.sub(ESCAPE.encode() + b"$", b"", encoded), word
+
+
 def original_of(dataset: Dataset) -> Original:
     found = Original()
     for _, element in elements(dataset):
         keyword = keyword_for_tag(element.tag) or ""
+        if element.VR == "PN":
+            found.encoded.update(encoded_words(element))
         for value in values(element):
             if element.VR == "PN":
-                found.names |= {w.casefold() for w in re.findall(r"[^\W\d_]{3,}", value)}
+                found.names |= {word.casefold() for word in words_of_name(value)}
             elif element.VR in ("DA", "DT"):
                 found.dates |= set(re.findall(r"^\d{8}", value.replace(".", "")))
             elif element.VR == "UI":
@@ -106,6 +130,11 @@ def leaks(original: Original, file: bytes) -> Iterator[Leak]:
         for text in values(element):
             for kind, value in _found(original, text):
                 yield Leak(kind, value, path, element.VR, text[:60])
+    for pixels in filter(None, map(dataset.get, BULK)):
+        file = file.replace(pixels, b"")
+    for encoded, word in original.encoded.items():
+        if encoded in file:
+            yield Leak("encoded name", word, "the file", "", "")
     if dataset.preamble and any(dataset.preamble):
         yield Leak("preamble", "", "preamble", "", "")
 
@@ -113,7 +142,10 @@ def leaks(original: Original, file: bytes) -> Iterator[Leak]:
 def _found(original: Original, text: str) -> Iterator[tuple[str, str]]:
     folded = text.casefold()
     for word in re.findall(r"[^\W\d_]{3,}", folded):
-        if word in original.names:
+        if word in original.names and word.isascii():
+            yield "name", word
+    for word in original.names:
+        if not word.isascii() and word in folded:  # there may be no spaces around it
             yield "name", word
     for value in original.ids:
         if re.search(rf"(?<![^\W_]){re.escape(value)}(?![^\W_])", folded):

@@ -112,6 +112,19 @@ def test_the_search_finds_the_originals_in_the_originals() -> None:
     assert min(kinds[kind] for kind in ("name", "id", "uid", "date")) > 100
 
 
+def test_the_search_finds_each_name_of_other_letters_however_short_in_its_original() -> None:
+    lengths: Counter[int] = Counter()
+    for path, dataset in datasets():
+        original = original_of(dataset)
+        wanted = set(original.encoded.values())
+        found = list(leaks(original, path.read_bytes()))
+        assert {leak.value for leak in found if leak.kind == "encoded name"} == wanted, path.name
+        decoded = {leak.value for leak in found if leak.kind == "name"}
+        assert decoded >= {word.casefold() for word in wanted}, path.name
+        lengths.update(map(len, wanted))
+    assert min(lengths[1], lengths[2]) > 3
+
+
 def test_dcmtk_reads_every_copy_whose_original_it_reads(tmp_path: Path) -> None:
     def is_read(path: Path) -> bool:
         command = ["/usr/bin/dcmdump", "-q", str(path)]

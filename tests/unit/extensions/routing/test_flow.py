@@ -62,6 +62,27 @@ def test_a_delivery_stands_at_the_line_that_planned_it_by_what_was_done_to_the_c
     assert others == [other]
 
 
+@pytest.mark.parametrize(
+    ("ran", "delivered", "shown"),
+    [
+        ("done", ["delivered", "waiting"], "done"),
+        ("done", ["delivered", "failed", "held"], "held"),
+        ("done", ["failed", "verified"], "failed"),
+        ("done", ["cancelled"], "done"),
+        ("running", ["held"], "running"),
+    ],
+)
+def test_a_rule_is_not_done_while_a_delivery_of_it_is_held_or_has_failed(
+    ran: str, delivered: list[str], shown: str
+) -> None:
+    deliveries = [
+        replace(delivery(number, "A"), state=state)  # type: ignore[arg-type]
+        for number, state in enumerate(delivered)
+    ]
+    ((branch,), _) = branches_of([run(ran, 5)], deliveries, {"morph"})
+    assert branch.state == shown
+
+
 def test_a_long_reason_is_cut() -> None:
     lines = [{"condition": str(n), "seen": [], "met": True} for n in range(20)]
     ((branch,), _) = branches_of([replace(run("done", 5), reason=lines)], [], set())
@@ -93,7 +114,7 @@ def test_items_of_a_sequence_are_compared_one_by_one_where_there_are_as_many() -
     found, _ = tag_changes(request("1", "2"), request("1", "3"))
     assert found == [TagChange("RequestAttributesSequence[1].AccessionNumber", "2", "3")]
     found, _ = tag_changes(request("1"), request("1", "2"))
-    assert found == [TagChange("RequestAttributesSequence", "(1 items)", "(2 items)")]
+    assert found == [TagChange("RequestAttributesSequence", "(1 item)", "(2 items)")]
 
 
 def test_what_is_long_or_much_is_cut_and_counted() -> None:

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from extensions import routing
 from extensions.routing.actions import ACTIONS
-from extensions.routing.notify import Notify
 from gateway.actions import Actions, Step
 from gateway.errors import InvalidInput
 
@@ -26,9 +23,3 @@ from gateway.errors import InvalidInput
 def test_a_wrong_line_is_refused_and_its_place_named(given: dict[str, Any], complaint: str) -> None:
     with pytest.raises(InvalidInput, match=complaint):
         Actions(ACTIONS).parse(Step("notify", given))
-
-
-@pytest.mark.parametrize("name", Notify.model_fields)
-def test_the_manual_knows_every_setting(name: str) -> None:
-    readme = Path(routing.__file__).with_name("README.md").read_text(encoding="utf-8")
-    assert f"`{name}`" in readme.partition("### notify\n")[2].partition("\n## ")[0]

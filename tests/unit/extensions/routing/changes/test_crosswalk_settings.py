@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from extensions.routing import actions
 from extensions.routing.actions import ACTIONS
 from extensions.routing.changes.crosswalk_csv import MOST_COLUMNS, read_csv
 from extensions.routing.changes.crosswalk_settings import Crosswalk, changes_of
-from extensions.routing.changes.crosswalk_sources import MODELS, parse_source
-from extensions.routing.changes.morph_settings import Affix, Copy, Map, Morph, Remove, Replace, Set
+from extensions.routing.changes.crosswalk_sources import parse_source
 from gateway.actions import Actions, Step
 from gateway.errors import InvalidInput
 
@@ -127,13 +124,3 @@ def test_a_wrong_source_is_refused(kind: str, given: dict[str, Any], told: str) 
 def test_a_token_is_not_shown() -> None:
     source = parse_source("lookup", {"url": "https://x/a", "token": "hush"})
     assert "hush" not in repr(source)
-
-
-def test_the_manual_names_every_setting_of_both_actions_and_of_their_tables() -> None:
-    manual = Path(actions.__file__).with_name("README.md").read_text().partition("## Actions")[2]
-    changes = (Set, Copy, Remove, Replace, Map, Affix)
-    for model in (Morph, Crosswalk, *changes, *MODELS.values()):
-        for name, field in model.model_fields.items():
-            assert name == "kind" or f"`{field.alias or name}`" in manual, (model, name)
-    for word in ("set", "copy", "remove", "replace", "map", "prefix", "suffix", *MODELS):
-        assert f"`{word}`" in manual

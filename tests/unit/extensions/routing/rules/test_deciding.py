@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -164,13 +165,27 @@ def busy(number: int) -> RuleDocument:
     return document(f"rule {number}", when)
 
 
-def test_many_rules_and_many_series_take_no_noticeable_time() -> None:
-    """Bounds far above what was measured (see the README), for slow machines."""
+def cpu_seconds(deed: Callable[[], object]) -> float:
+    """The best of five: what else runs takes caches away, and some of the processor's speed."""
+    took = []
+    for _ in range(5):
+        began = time.process_time()
+        deed()
+        took.append(time.process_time() - began)
+    return min(took)
+
+
+def test_a_thousand_rules_are_evaluated_in_the_time_that_is_promised() -> None:
     rules = [busy(number) for number in range(1000)]
-    started = time.process_time()
-    look(*rules)
-    assert time.process_time() - started < 1
-    started = time.process_time()
-    for number in range(10_000):
-        decide(rules[:10], {str(number): THIN}, {}, Trigger.STUDY_STABLE, NIGHT)
-    assert time.process_time() - started < 5
+    assert cpu_seconds(lambda: look(*rules)) < 0.05  # 5 ms where it was written
+
+
+def test_ten_rules_are_evaluated_for_ten_thousand_series_in_a_third_of_a_tryouts_time() -> None:
+    """A try-out has 3 s for so many, with all that is read and written."""
+    rules = [busy(number) for number in range(10)]
+
+    def deed() -> None:
+        for number in range(10_000):
+            decide(rules, {str(number): THIN}, {}, Trigger.STUDY_STABLE, NIGHT)
+
+    assert cpu_seconds(deed) < 1  # 0.2 s where it was written

@@ -101,3 +101,21 @@ def test_a_wrong_value_is_not_quoted_where_it_may_be_a_secret() -> None:
     with pytest.raises(WrongRule) as error:
         parse_rule(raw, ACTIONS)
     assert "hush" not in str(error.value)
+
+
+WIDE = leaf("result.aorta", "at least", 5.5)
+
+
+@pytest.mark.parametrize(
+    ("others", "looks"),
+    [
+        ({}, False),
+        ({"when": CT}, False),
+        ({"when": WIDE}, True),
+        ({"when": {"all": [CT, {"none": [{"any": [WIDE]}]}]}}, True),
+        ({"trigger": "study complete", "complete": {"instances": 3}}, False),
+        ({"trigger": "study complete", "complete": {"series": [CT, WIDE]}}, True),
+    ],
+)
+def test_a_rule_knows_whether_it_looks_at_results(others: dict[str, Any], looks: bool) -> None:
+    assert document("a", **others).looks_at_results is looks
