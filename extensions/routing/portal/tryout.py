@@ -12,7 +12,8 @@ from extensions.routing.portal.common import pages, tenant_session, who
 from extensions.routing.portal.rule_check import form_text, is_form, sent_form
 from extensions.routing.portal.rule_text import changed_rules, editor, sent_text
 from extensions.routing.portal.rules import show_rule
-from extensions.routing.rules.rule import RuleDocument
+from extensions.routing.rules.rule import RuleDocument, parse_rules
+from extensions.routing.rules.rules_yaml import dump_rules
 from extensions.routing.rules.trying import MOST_SHOWN
 from gateway.access import Action
 from gateway.errors import Conflict, InvalidInput
@@ -62,6 +63,7 @@ def show_tryout(tryout_id: int) -> str:
         names=names,
         expected=min(held, it.most_studies),
         rules=[rule["name"] for rule in it.rules],
+        text=dump_rules(parse_rules(it.rules)),
     )
 
 

@@ -106,3 +106,4 @@ def test_a_form_that_is_wrong_comes_back_as_it_was(admin: FlaskClient, path: str
     assert page.count("did you mean Modality?") >= 2
     assert 'value="Modalit"' in page
     assert 'name="rule_name" value="First"' in page
+    assert 'id="editor" method="post" action="/routing/rules/named/First"' in page

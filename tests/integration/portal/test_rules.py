@@ -174,6 +174,16 @@ def test_a_text_that_is_older_than_the_live_rules_is_compared_with_them(
     assert [rule.name for rule in live(database).rules] == ["Meanwhile"]
 
 
+@pytest.mark.parametrize("path", ["", "/new", "/named/A%20%26%20B"])
+def test_the_text_is_sent_back_to_what_it_is_of(
+    admin: FlaskClient, database: Database, path: str
+) -> None:
+    with database.tenant_session("north") as session:
+        add_rule(session, "A & B", "archive")
+    page = page_of(admin, f"/routing/rules/text{path}")
+    assert f'id="editor" method="post" action="/routing/rules/text{path}"' in page
+
+
 def test_one_rule_is_edited_and_the_others_stay(admin: FlaskClient, database: Database) -> None:
     with database.tenant_session("north") as session:
         for name in ("First", "Second"):

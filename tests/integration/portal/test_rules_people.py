@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from io import BytesIO
 from typing import Any
@@ -171,6 +172,12 @@ def test_a_draft_is_tried_on_studies_by_a_worker(
     assert 'hx-trigger="every 1s"' in page
     south = signed_in(app, "south")
     assert south.get(started.location, headers=HTML).status_code == 404
+    (draft,) = re.findall(
+        'name="text" hidden aria-label="Rules">\n(.*?)</textarea>', page, re.DOTALL
+    )
+    on = post(admin, "/routing/rules/text", text=html.unescape(draft), then="edit")
+    assert "- name: A" in on.text
+    assert "No mistake in 1 rule" in on.text
     wrong = post(admin, "/routing/rules/tryouts", text=text, whole="yes", days="many")
     assert wrong.status_code == 400
 

@@ -358,6 +358,29 @@ def test_a_service_is_asked_once_for_a_key_while_its_answer_is_fresh(
     assert service.asked == ["A1", "A1"]
 
 
+def test_a_try_out_asks_a_service_and_keeps_no_answer(
+    context: TaskContext, service: Service, database: Database
+) -> None:
+    create(context, "lookup", url=service.url, keep_s=3600)
+    dataset = crosswalk.preview(context, SETTINGS, STUDY)(Dataset.from_json(head(context)))
+    assert (dataset.AccessionNumber, service.asked) == ("N1", ["A1"])
+    assert table(context).version == 0
+    with database.system_session("test") as session:
+        assert session.execute("SELECT FROM crosswalk_row").fetchone() is None
+
+
+def head(context: TaskContext) -> dict[str, Any]:
+    return context.archive.instances_of(STUDY)[0]
+
+
+def test_a_key_that_no_table_can_hold_is_a_miss(context: TaskContext, archive: FakeArchive) -> None:
+    create(context)
+    import_rows(context, {"A1": {"new": "N1"}})
+    archive.add(make_file(1, AccessionNumber="A1 B").replace(b"A1 B", b"A\0 B"))
+    with pytest.raises(NeedsPerson, match="has no row"):
+        crosswalk.prepare(context, SETTINGS, STUDY)
+
+
 def test_a_service_that_knows_a_key_no_more_is_a_miss(
     context: TaskContext, service: Service
 ) -> None:
