@@ -77,7 +77,7 @@ def _tried(
         "planned": trying_file.planned(would, does, actions.transforms),
         "places": places,
         "changes": {
-            rule.name: tryout_changes.example_of(context, rule, study_uid)
+            rule.name: tryout_changes.examples_of(context, rule, study_uid)
             for rule in changing[:MOST_CHANGING]
         },
         "not_shown": len(changing[MOST_CHANGING:]),

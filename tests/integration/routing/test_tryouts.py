@@ -127,6 +127,33 @@ def test_a_tryout_shows_which_tags_of_an_example_change(database: Database) -> N
 
 
 @pytest.mark.usefixtures("arrived")
+def test_a_tryout_shows_each_copy_that_a_rule_sends_somewhere_else(database: Database) -> None:
+    with database.tenant_session("north") as session:
+        crosswalk_tables.create_table(
+            session, name="empty", kind="table", settings={}, by=By("anna")
+        )
+    number = {"do": "prefix", "tag": "AccessionNumber", "text": "N-"}
+    miss = {"table": "empty", "look_up": "PatientID", "sets": {"new": "PatientID"}}
+    draft = draft_of(
+        {"forward": {"to": "Plain"}},
+        {"morph": {"changes": [number]}},
+        {"forward": {"to": "PACS"}},
+        {"forward": {"to": "Second"}},
+        {"morph": {"changes": [{"do": "remove", "tag": "PatientName"}]}},
+        {"forward": {"to": "Research"}},
+        {"crosswalk": miss},
+        {"forward": {"to": "Held"}},
+    )
+    examples = tried(database, draft).report["changes"]
+    assert [one["to"] for one in examples] == [["PACS", "Second"], ["Research"], ["Held"]]
+    changed = [{tag["tag"] for tag in one["changes"]} for one in examples]
+    assert "AccessionNumber" in changed[0]
+    assert "PatientName" not in changed[0]
+    assert {"AccessionNumber", "PatientName"} <= changed[1]
+    assert "has no rows" in examples[2]["trouble"]
+
+
+@pytest.mark.usefixtures("arrived")
 def test_the_values_of_a_deleted_study_are_in_no_report(database: Database) -> None:
     set_name = {"do": "set", "tag": "PatientName", "value": "X"}
     draft = draft_of({"morph": {"changes": [set_name]}}, {"forward": {"to": "PACS"}})
