@@ -79,6 +79,15 @@ EXAMPLES: Sequence[tuple[str, str]] = (
   - forward: {to: archive}
 """,
     ),
+    (
+        "To the archive, and without names to research",
+        """\
+  - forward: {to: archive}
+  - anonymize: {project: CHESTCT}
+  - forward: {to: research}
+""",
+    ),
+    ("Tell somebody", "  - notify: {email: [radiology@hospital.example]}\n"),
     ("Hold for a person", "  - hold: {reason: Check the name.}\n"),
     ("Label", "  - label: {add: [emergency]}\n"),
     ("Urgent, and nothing after it", "  priority: urgent\n  stop: true\n"),
