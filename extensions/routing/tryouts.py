@@ -15,7 +15,7 @@ from extensions.routing.rules.rule import RuleDocument, parse_rules
 from extensions.routing.rules.trying import Report, look_at
 from gateway import jobs, results
 from gateway.context import TaskContext
-from gateway.db import Session
+from gateway.db import Row, Session
 from gateway.errors import NotFound
 
 AT_ONCE = 50  # studies
@@ -92,6 +92,13 @@ def get(session: Session, tryout_id: int) -> Tryout:
     if row["state"] == "running" and row["job_state"] in {"failed", None}:
         row |= {"state": "failed", "cause": row["cause"] or "nobody knows any more why."}
     return Tryout(**{name: row[name] for name in Tryout.__dataclass_fields__})
+
+
+def recent(session: Session, limit: int = 5) -> list[Row]:
+    """The latest, newest first: number, author, and when."""
+    return session.execute(
+        "SELECT tryout_id, author, created_at FROM tryout ORDER BY tryout_id DESC LIMIT %s", [limit]
+    ).fetchall()
 
 
 def forget(session: Session, study_uid: str) -> None:

@@ -9,7 +9,7 @@ from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
-from extensions.routing import destinations, rulebook
+from extensions.routing import destinations, rulebook, tryouts
 from extensions.routing.portal.common import (
     may_change,
     pages,
@@ -55,8 +55,9 @@ def show_rules() -> str:
     with tenant_session() as session:
         book = rulebook.live(session)
         known = destinations.list_destinations(session)
+        tried = tryouts.recent(session) if may_change() else []
     return render_template(
-        "routing/rules.html", book=book, destinations=known, may_change=may_change()
+        "routing/rules.html", book=book, destinations=known, tried=tried, may_change=may_change()
     )
 
 

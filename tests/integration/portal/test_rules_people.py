@@ -170,8 +170,10 @@ def test_a_draft_is_tried_on_studies_by_a_worker(
     page = page_of(admin, started.location)
     assert "0 of 0 studies looked at" in page
     assert 'hx-trigger="every 1s"' in page
+    assert f'href="{started.location}"' in page_of(admin, "/routing/rules")
     south = signed_in(app, "south")
     assert south.get(started.location, headers=HTML).status_code == 404
+    assert started.location not in page_of(south, "/routing/rules")
     (draft,) = re.findall(
         'name="text" hidden aria-label="Rules">\n(.*?)</textarea>', page, re.DOTALL
     )
