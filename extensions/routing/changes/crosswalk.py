@@ -45,7 +45,7 @@ def _prepare(context: TaskContext, settings: Crosswalk, study_uid: str, *, keep:
     # No table holds U+0000, which PostgreSQL refuses.
     asked = {key for key in keys if key and "\0" not in key}
     table, rows = look_up(context, settings.table, asked, keep=keep)
-    changes = {key: _changes(settings, table, rows.get(key)) for key in keys}
+    changes = {key: _changes(settings, table, key, rows.get(key)) for key in keys}
     note = Note(
         arrived_at(context, study_uid),
         f"ARGONATH crosswalk {table.name} v{table.version}",
@@ -120,9 +120,13 @@ def _dataset(metadata: Mapping[str, object], path: TagPath) -> Dataset:
         return Dataset.from_json(needed, bulk_data_uri_handler=lambda *_: None)
 
 
-def _changes(settings: Crosswalk, table: Table, row: Mapping[str, str] | None) -> list[Set]:
+def _changes(
+    settings: Crosswalk, table: Table, key: str, row: Mapping[str, str] | None
+) -> list[Set]:
     if row is None and settings.on_miss == "keep":
         return []
+    if row is None and settings.on_miss == "hold" and not key:
+        raise NeedsPerson(f"The study has no {settings.look_up} to look up; correct or discard it.")
     if row is None and settings.on_miss == "hold":
         raise NeedsPerson(
             f"The crosswalk table {table.name!r} (version {table.version}) has no row for the "

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from pydicom import Dataset, dcmread
@@ -32,6 +28,7 @@ from gateway.db import Database
 from gateway.errors import Conflict, GatewayError, InvalidInput, NotFound
 from gateway.settings import Settings
 from tests.integration.routing.conftest import STUDY, FakeArchive, make_file
+from tests.integration.routing.table_service import TableService
 from tests.integration.worker_host import WorkerHost, until
 
 BY = By("admin@north")
@@ -41,52 +38,9 @@ SETTINGS = Crosswalk.model_validate(
 MISS = "SECRET-KEY"
 
 
-class Service:
-    """A CSV file and a look-up service; `asked` are the keys that it was asked for."""
-
-    def __init__(self) -> None:
-        self.file = "old,new\nA1,N1\n"
-        self.rows: dict[str, Any] = {"A1": {"new": "N1", "ward": 7}}
-        self.asked: list[str] = []
-        self.tokens: set[str | None] = set()
-        self.status = 200
-        service = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                service.tokens.add(self.headers.get("Authorization"))
-                status, body = service.answer(self.path)
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def answer(self, path: str) -> tuple[int, bytes]:
-        parts = urlsplit(path)
-        if self.status != 200:
-            return self.status, b""
-        if parts.path == "/file.csv":
-            return 200, self.file.encode()
-        key = parse_qs(parts.query)["key"][0]
-        self.asked.append(key)
-        found = self.rows.get(key)
-        return (404, b"") if found is None else (200, json.dumps(found).encode())
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
 @pytest.fixture
-def service() -> Iterator[Service]:
-    service = Service()
+def service() -> Iterator[TableService]:
+    service = TableService()
     yield service
     service.close()
 
@@ -171,16 +125,27 @@ def test_the_note_has_the_time_of_the_studys_arrival_so_a_second_copy_is_the_sam
     assert note.AttributeModificationDateTime == "20260131120000.000000+0000"
 
 
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        (MISS, "'accession' (version 1) has no row for the study's AccessionNumber; add it"),
+        ("", "has no AccessionNumber to look up"),
+    ],
+)
 def test_a_miss_waits_for_a_person_and_neither_error_nor_log_says_what_was_looked_up(
-    context: TaskContext, archive: FakeArchive, caplog: pytest.LogCaptureFixture
+    context: TaskContext,
+    archive: FakeArchive,
+    caplog: pytest.LogCaptureFixture,
+    key: str,
+    told: str,
 ) -> None:
     archive.files.clear()
-    archive.add(make_file(1, AccessionNumber=MISS))
+    archive.add(make_file(1, AccessionNumber=key))
     create(context)
     import_rows(context, {"A1": {"new": "N1"}})
     with caplog.at_level(logging.DEBUG), pytest.raises(NeedsPerson) as error:
         crosswalk.prepare(context, SETTINGS, STUDY)
-    assert "'accession' (version 1) has no row for the study's AccessionNumber" in str(error.value)
+    assert told in str(error.value)
     assert MISS not in str(error.value) + caplog.text
 
 
@@ -291,7 +256,7 @@ def test_many_rows_are_imported_and_found_quickly(context: TaskContext) -> None:
 
 
 def test_a_file_at_a_url_is_fetched_at_once_and_again_after_its_time(
-    context: TaskContext, service: Service, database: Database
+    context: TaskContext, service: TableService, database: Database
 ) -> None:
     create(context, "csv", url=f"{service.url}/file.csv", key_column="old", every_s=600, token="t")
     assert [(run, round(s)) for run, s in planned(database)] == [(1, 0)]
@@ -308,7 +273,7 @@ def test_a_file_at_a_url_is_fetched_at_once_and_again_after_its_time(
 
 
 def test_a_run_that_is_repeated_or_was_overtaken_plans_no_second_chain(
-    context: TaskContext, service: Service, database: Database
+    context: TaskContext, service: TableService, database: Database
 ) -> None:
     create(context, "csv", url=f"{service.url}/file.csv", key_column="old")
     for _ in range(3):
@@ -325,7 +290,12 @@ def test_a_run_that_is_repeated_or_was_overtaken_plans_no_second_chain(
     ],
 )
 def test_a_file_that_cannot_be_fetched_leaves_the_rows_says_why_and_is_tried_again_soon(
-    context: TaskContext, service: Service, database: Database, status: int, file: str, told: str
+    context: TaskContext,
+    service: TableService,
+    database: Database,
+    status: int,
+    file: str,
+    told: str,
 ) -> None:
     create(context, "csv", url=f"{service.url}/file.csv", key_column="old", every_s=86400)
     sync(context)
@@ -340,7 +310,7 @@ def test_a_file_that_cannot_be_fetched_leaves_the_rows_says_why_and_is_tried_aga
 
 
 def test_a_service_is_asked_once_for_a_key_while_its_answer_is_fresh(
-    context: TaskContext, service: Service, database: Database
+    context: TaskContext, service: TableService, database: Database
 ) -> None:
     create(context, "lookup", url=service.url, keep_s=3600, token="t")
     for _ in range(2):
@@ -359,7 +329,7 @@ def test_a_service_is_asked_once_for_a_key_while_its_answer_is_fresh(
 
 
 def test_a_try_out_asks_a_service_and_keeps_no_answer(
-    context: TaskContext, service: Service, database: Database
+    context: TaskContext, service: TableService, database: Database
 ) -> None:
     create(context, "lookup", url=service.url, keep_s=3600)
     dataset = crosswalk.preview(context, SETTINGS, STUDY)(Dataset.from_json(head(context)))
@@ -382,7 +352,7 @@ def test_a_key_that_no_table_can_hold_is_a_miss(context: TaskContext, archive: F
 
 
 def test_a_service_that_knows_a_key_no_more_is_a_miss(
-    context: TaskContext, service: Service
+    context: TaskContext, service: TableService
 ) -> None:
     create(context, "lookup", url=service.url, keep_s=0)
     assert sent(context).AccessionNumber == "N1"
@@ -393,7 +363,7 @@ def test_a_service_that_knows_a_key_no_more_is_a_miss(
 
 @pytest.mark.parametrize("answer", [["A1"], {"new": {"a": 1}}, "A1"])
 def test_an_answer_that_cannot_be_read_is_tried_again_and_not_quoted(
-    context: TaskContext, service: Service, answer: Any
+    context: TaskContext, service: TableService, answer: Any
 ) -> None:
     create(context, "lookup", url=service.url)
     service.rows["A1"] = answer
@@ -405,7 +375,7 @@ def test_an_answer_that_cannot_be_read_is_tried_again_and_not_quoted(
 
 
 def test_a_service_that_does_not_answer_is_tried_again(
-    context: TaskContext, service: Service
+    context: TaskContext, service: TableService
 ) -> None:
     create(context, "lookup", url=service.url)
     service.close()
@@ -415,7 +385,7 @@ def test_a_service_that_does_not_answer_is_tried_again(
 
 
 def test_a_token_is_sealed_and_kept_for_its_own_address_alone(
-    context: TaskContext, service: Service, database: Database
+    context: TaskContext, service: TableService, database: Database
 ) -> None:
     create(context, "lookup", url=service.url, keep_s=0, token="hush")
     with database.tenant_session("north") as session:
