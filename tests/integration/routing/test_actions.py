@@ -269,8 +269,9 @@ def test_a_draft_is_tried_on_past_studies_and_nothing_is_sent(
     assert report["different"] == [
         {
             "study_instance_uid": STUDY,
-            "added": ["forward to PACS after morph"],
-            "removed": ["label"],
+            "rules": ["Draft"],
+            "does": ["forward to PACS after morph"],
+            "live": ["label"],
         }
     ]
     assert not pacs.received
