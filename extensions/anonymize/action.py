@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from extensions.anonymize.projects import Project
 
 _BURNED_IN = (
-    "Text may be burned into the pixels, which is not cleaned. Discard the study, or send it to a "
+    "Text may be burned into the pixels, which is not cleaned. Cancel it, or send the study to a "
     "project that lets such objects pass."
 )
 

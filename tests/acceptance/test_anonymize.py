@@ -123,7 +123,7 @@ def test_two_studies_of_a_patient_leave_under_one_pseudonym_that_leads_back(
     picture(browser, "reidentified")
 
 
-def test_a_study_with_burned_in_text_waits_for_a_person(
+def test_no_copy_is_made_of_what_has_burned_in_text_unless_its_project_lets_it_pass(
     gateway: RunningGateway, north: TaskContext, tmp_path: Path
 ) -> None:
     study = send(gateway, tmp_path, "20260505", BurnedInAnnotation="YES")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 from pydicom import dcmread
@@ -88,6 +89,9 @@ def bucket() -> Iterator[Any]:
         aws_access_key_id="ann",
         aws_secret_access_key="hush",
     )
+    httpx.post(
+        f"http://{host}:{port}/moto-api/reset"
+    )  # all its servers in a process share one store
     client.create_bucket(Bucket="studies")
     yield client
     client.close()

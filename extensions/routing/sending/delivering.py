@@ -246,7 +246,8 @@ def _send(
     except GatewayError as error:
         if not error.permanent:
             raise
-        return Outcome(uid, False, True, "", str(error)), 0
+        cause = error.detail if isinstance(error, NeedsPerson) else str(error)
+        return Outcome(uid, False, True, "", cause), 0
 
     def going() -> None:
         if not grants.may(uid):
