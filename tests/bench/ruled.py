@@ -1,4 +1,4 @@
-"""Whether a tenant's rules make storing slower: they are looked at by a worker, beside it."""
+"""Whether a tenant's rules, of which one fires, make storing slower: a worker looks at them."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def _rate(gateway: RunningGateway, folder: Path, count: int, trigger: str) -> fl
     with routing(gateway) as session:
         for name in names:
             action: dict[str, Any] = {"label": {"add": [name]}}
-            add_rule(session, name, "", ("Modality", "equals", "CT"), actions=[action],
-                     trigger=trigger)  # fmt: skip
+            condition = ("Modality", "equals", "CT" if name == names[0] else "XA")
+            add_rule(session, name, "", condition, actions=[action], trigger=trigger)
     gateways.wait_until_idle(gateway)
     took = c_store(Target("Argonath", gateway.dicom_port, gateway.url), [batch])
     gateways.wait_until_stable(gateway)
