@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help run test lint format unit integration acceptance acceptance-of-nodes acceptance-of-pages isolation isolation-report bench bench-tenants bench-archive bench-routing fault-test images compose-test tools clean
+.PHONY: help run test lint format unit integration acceptance acceptance-of-nodes acceptance-of-routing acceptance-of-pages isolation isolation-report bench bench-tenants bench-archive bench-routing fault-test images compose-test tools clean
 
 # Tests run in the root file system's dev variant, with a data directory of their own.
 TEST_HOME ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/argonath/test-home
@@ -19,8 +19,8 @@ help: ## this list
 run: tools ## run a gateway in the foreground (ARGONATH_HOME, ARGONATH_HTTP_PORT, ARGONATH_DICOM_PORT)
 	@exec docker/run
 
-test: lint unit ## every check and every test; the slow ones, which mostly wait, two at a time
-	@$(MAKE) --no-print-directory -j2 --output-sync=target acceptance-of-nodes integration isolation acceptance-of-pages
+test: lint unit ## every check and every test; the slow ones, which mostly wait, three at a time
+	@$(MAKE) --no-print-directory -j3 --keep-going --output-sync=target acceptance-of-nodes acceptance-of-routing integration acceptance-of-pages isolation
 
 lint: tools ## ruff, mypy --strict, import-linter
 	@$(DEV) ruff check --no-cache .
@@ -41,13 +41,16 @@ acceptance: tools ## tests of a whole running gateway
 	@$(PYTEST) tests/acceptance
 
 acceptance-of-nodes: tools # those without a browser
-	@$(PYTEST) tests/acceptance -m "not browser"
+	@$(PYTEST) tests/acceptance --ignore tests/acceptance/routing -m "not browser"
+
+acceptance-of-routing: tools # rules and deliveries, without a browser
+	@$(PYTEST) tests/acceptance/routing -m "not browser"
 
 acceptance-of-pages: tools # those with one
 	@$(PYTEST) tests/acceptance -m browser
 
-fault-test: tools ## 300 studies to three destinations while everything is killed (about ten minutes; `make test` takes 20)
-	@ARGONATH_FAULT_STUDIES=300 $(PYTEST) -s tests/acceptance/test_routing_faults.py
+fault-test: tools ## 300 studies to three destinations while everything is killed (about ten minutes; `make test` takes 20 studies)
+	@ARGONATH_FAULT_STUDIES=300 $(PYTEST) -s tests/acceptance/routing/test_faults.py
 
 isolation: tools ## every route as everybody (a selection), and every attack
 	@$(PYTEST) tests/isolation

@@ -103,8 +103,8 @@ class RunningGateway:
         )
         return done.stdout.strip()
 
-    def kill(self, program: str) -> None:
-        """End a part at once, as a crash would."""
+    def kill(self, program: str, when: Callable[[], object] = lambda: True) -> None:
+        """End a part at once, as a crash would, but not before `when` holds."""
         pid = subprocess.run(
             ["supervisorctl", "-s", f"unix://{self.data}/run/supervisor.sock", "pid", program],
             capture_output=True,
@@ -112,6 +112,7 @@ class RunningGateway:
             check=True,
             env={**os.environ, "PYTHONPATH": ""},
         ).stdout
+        self.wait_until(when)
         os.kill(int(pid), signal.SIGKILL)
 
     def dicomweb(self, key: str) -> DICOMwebClient:

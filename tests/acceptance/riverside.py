@@ -18,7 +18,7 @@ from gateway.db import Database, Session
 from gateway.identity import Role
 from tests.acceptance import hospital
 from tests.acceptance.conftest import RunningGateway, free_port
-from tests.acceptance.test_forwarding import Receiver
+from tests.acceptance.routing.test_forwarding import Receiver
 from tests.routing_rules import add_rule
 
 TENANT = "riverside"

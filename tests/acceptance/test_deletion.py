@@ -11,7 +11,7 @@ from extensions.routing import runs
 from tests.acceptance import trail
 from tests.acceptance.browsing import client_of
 from tests.acceptance.conftest import RunningGateway
-from tests.acceptance.test_forwarding import Receiver, ledger, receiver, routing
+from tests.acceptance.routing.test_forwarding import Receiver, ledger, receiver, routing
 from tests.acceptance.test_sharing import csrf_token, delete
 from tests.routing_rules import add_rule, remove_rule
 

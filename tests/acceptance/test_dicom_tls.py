@@ -22,7 +22,7 @@ from extensions.routing import labels
 from gateway.phantom import ct_phantom
 from tests.acceptance.committing import Modality, n_action, request
 from tests.acceptance.conftest import RunningGateway, free_port, make_gateway, study_uid_of
-from tests.acceptance.test_forwarding import routing
+from tests.acceptance.routing.test_forwarding import routing
 from tests.acceptance.trail import last_record, records
 from tests.certificates import Authority, Pair
 from tests.routing_rules import add_rule, remove_rule

@@ -20,7 +20,7 @@ from tests.acceptance.browsing import (
     wait_for_text,
 )
 from tests.acceptance.conftest import RunningGateway, make_gateway
-from tests.acceptance.test_forwarding import Receiver
+from tests.acceptance.routing.test_forwarding import Receiver
 
 PATIENT = "Forward^Fiona"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.conftest import RunningGateway
-from tests.acceptance.test_forwarding import routing
+from tests.acceptance.routing.test_forwarding import routing
 from tests.bench import gateways, table
 from tests.bench.files import write_series
 from tests.bench.measure import Target, c_store

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -18,9 +19,12 @@ _PLUGIN = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 
 
 class StockOrthanc:
-    """Stock Orthanc with its defaults; `tuned` sets TCP_NODELAY=1, without which DIMSE is slow."""
+    """Stock Orthanc with its defaults, but for `options` of its configuration.
 
-    def __init__(self, folder: Path, *, tuned: bool) -> None:
+    `tuned` sets TCP_NODELAY=1, without which DIMSE is slow.
+    """
+
+    def __init__(self, folder: Path, *, tuned: bool, **options: Any) -> None:
         folder.mkdir(parents=True)
         self._folder = folder
         self.http_port, self.dicom_port = free_port(), free_port()
@@ -36,6 +40,7 @@ class StockOrthanc:
                     "DicomAlwaysAllowStore": True,
                     "OverwriteInstances": False,
                     "SyncStorageArea": True,
+                    **options,
                 }
             )
         )
@@ -67,9 +72,9 @@ class StockOrthanc:
 
 
 @contextmanager
-def running(folder: Path, *, tuned: bool = True) -> Iterator[StockOrthanc]:
+def running(folder: Path, *, tuned: bool = True, **options: Any) -> Iterator[StockOrthanc]:
     """One that runs, and ends with the block."""
-    stock = StockOrthanc(folder, tuned=tuned)
+    stock = StockOrthanc(folder, tuned=tuned, **options)
     stock.start()
     try:
         yield stock

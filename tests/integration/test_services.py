@@ -118,7 +118,7 @@ def test_the_host_stops_in_time_also_with_a_service_that_does_not(
     process = host(good="stop.wait()", deaf="import time; time.sleep(60)")
     until(lambda: starts(tmp_path, "good") and starts(tmp_path, "deaf"))
     process.terminate()
-    assert process.wait(4) == 0
+    assert process.wait(10) == 0
 
 
 def test_without_services_the_host_ends_well(

@@ -242,10 +242,14 @@ def test_what_was_acknowledged_when_orthanc_is_killed_is_there_and_corrected(
     north: RunningGateway, tmp_path: Path
 ) -> None:
     studies = [series(tmp_path / str(number), 40) for number in range(4)]
+
+    def on_disk() -> int:
+        return sum(1 for _ in (north.data / "orthanc").rglob("*-*-*-*-*"))
+
+    before = on_disk()
     with ThreadPoolExecutor(4) as pool:
         sending = [pool.submit(north.storescu, *files) for files in studies]
-        time.sleep(0.4)
-        north.kill("node:orthanc")
+        north.kill("node:orthanc", when=lambda: on_disk() > before + 10)
         sent = [each.result() for each in sending]
     north.wait_until(north.is_ready, 30)
     acknowledged = 0

@@ -20,10 +20,10 @@ from extensions.routing.changes import crosswalk_tables
 from extensions.routing.destinations import create_destination, delete_destination
 from extensions.routing.ledger import Delivery, Instance
 from tests.acceptance.browsing import client_of
-from tests.acceptance.chest_ct import Examination, chest_ct, objects_in
 from tests.acceptance.conftest import RunningGateway, free_port
-from tests.acceptance.test_before_storage import put_rules
-from tests.acceptance.test_forwarding import routing
+from tests.acceptance.routing.chest_ct import Examination, chest_ct, objects_in
+from tests.acceptance.routing.test_before_storage import put_rules
+from tests.acceptance.routing.test_forwarding import routing
 from tests.bench.stock import running
 
 PROJECT = "CHEST"

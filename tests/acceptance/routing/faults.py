@@ -57,7 +57,13 @@ class FaultyReceiver:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.acceptance.faulty_receiver", str(self.port), self.folder],
+            [
+                sys.executable,
+                "-m",
+                "tests.acceptance.routing.faulty_receiver",
+                str(self.port),
+                self.folder,
+            ],
             cwd=CHECKOUT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -23,10 +23,10 @@ from pydicom import dcmread
 from extensions.routing import destinations, ledger
 from gateway.errors import DatabaseUnavailable
 from gateway.phantom import ct_phantom
-from tests.acceptance import test_forwarding
 from tests.acceptance.conftest import RunningGateway, make_gateway
-from tests.acceptance.faults import FaultyReceiver, Ledger, Monkey, Proxy, Receiver, uid_of
-from tests.acceptance.test_forwarding import routing
+from tests.acceptance.routing import test_forwarding
+from tests.acceptance.routing.faults import FaultyReceiver, Ledger, Monkey, Proxy, Receiver, uid_of
+from tests.acceptance.routing.test_forwarding import routing
 from tests.routing_rules import add_rule, remove_rule
 
 STUDIES = int(os.environ.get("ARGONATH_FAULT_STUDIES", "20"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +20,9 @@ from pynetdicom.sop_class import (
 
 from tests.acceptance.committing import request, run_sql
 from tests.acceptance.conftest import RunningGateway, make_gateway
-from tests.acceptance.test_destinations import becomes, destination, send, slices
-from tests.acceptance.test_forwarding import ledger
-from tests.bench.stock import StockOrthanc
+from tests.acceptance.routing.test_destinations import becomes, destination, send, slices
+from tests.acceptance.routing.test_forwarding import ledger
+from tests.bench.stock import StockOrthanc, running
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +54,12 @@ def orthanc(
 ) -> Iterator[StockOrthanc]:
     """Another Orthanc, which knows where to report to."""
     folder = tmp_path_factory.mktemp("other") / "orthanc"
-    stock = StockOrthanc(folder, tuned=True)
-    configuration = json.loads((folder / "orthanc.json").read_text())
     ours = {"AET": "ARGONATH", "Host": "127.0.0.1", "Port": gateway.dicom_port}
-    configuration["DicomModalities"] = {"gateway": ours}
-    (folder / "orthanc.json").write_text(json.dumps(configuration))
-    stock.start()
-    with caller(gateway, "north", "ORTHANC"):
+    with (
+        running(folder, DicomModalities={"gateway": ours}) as stock,
+        caller(gateway, "north", "ORTHANC"),
+    ):
         yield stock
-    stock.stop()
 
 
 def test_another_orthanc_reports_to_our_dicom_port(

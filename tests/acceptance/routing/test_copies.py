@@ -12,18 +12,18 @@ import pytest
 from pydicom import dcmread
 
 from extensions.routing.changes.original_attributes import revert
-from tests.acceptance.chest_ct import SLICES, Examination, dumped, objects_in
 from tests.acceptance.conftest import RunningGateway
-from tests.acceptance.copying import PROJECT, Hospital, hospital_of
-from tests.acceptance.test_commitment_at_destinations import Pacs
-from tests.acceptance.test_destinations import (
+from tests.acceptance.routing.chest_ct import SLICES, Examination, dumped, objects_in
+from tests.acceptance.routing.copying import PROJECT, Hospital, hospital_of
+from tests.acceptance.routing.test_commitment_at_destinations import Pacs
+from tests.acceptance.routing.test_destinations import (
     becomes,
     bucket,  # noqa: F401  a fixture
     destination,
     send,
     slices,
 )
-from tests.acceptance.test_forwarding import ledger
+from tests.acceptance.routing.test_forwarding import ledger
 
 
 @pytest.fixture(scope="module")

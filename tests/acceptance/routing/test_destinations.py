@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -22,9 +21,9 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
 from extensions.routing.destinations import create_destination, delete_destination
 from gateway.phantom import ct_phantom
 from tests.acceptance.conftest import RunningGateway, free_port
+from tests.acceptance.routing.test_forwarding import ledger, routing
 from tests.acceptance.stow import stow
-from tests.acceptance.test_forwarding import ledger, routing
-from tests.bench.stock import StockOrthanc
+from tests.bench.stock import StockOrthanc, running
 from tests.routing_rules import add_rule, remove_rule
 
 
@@ -141,13 +140,8 @@ def test_dcmtk_that_takes_no_compression_gets_what_can_be_decompressed(
 def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StockOrthanc]:
     """Another Orthanc, that may be asked what it has."""
     folder = tmp_path_factory.mktemp("other") / "orthanc"
-    stock = StockOrthanc(folder, tuned=True)
-    configuration = json.loads((folder / "orthanc.json").read_text())
-    configuration["DicomAlwaysAllowFind"] = True
-    (folder / "orthanc.json").write_text(json.dumps(configuration))
-    stock.start()
-    yield stock
-    stock.stop()
+    with running(folder, DicomAlwaysAllowFind=True) as stock:
+        yield stock
 
 
 def test_another_orthanc_is_asked_by_c_find_what_it_has(

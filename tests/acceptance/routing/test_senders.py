@@ -15,8 +15,8 @@ from pydicom.uid import generate_uid
 from extensions.routing import facts_store, runs
 from gateway.phantom import ct_phantom
 from tests.acceptance.conftest import RunningGateway, study_uid_of
+from tests.acceptance.routing.test_forwarding import routing
 from tests.acceptance.stow import phantom, stow
-from tests.acceptance.test_forwarding import routing
 from tests.routing_rules import Condition, add_rule, remove_rule
 
 

@@ -1,7 +1,8 @@
 """A C-STORE SCP in a process of its own that does what the file `mode` of its folder says.
 
-``python -m tests.acceptance.faulty_receiver PORT FOLDER``. Modes: ``ok``; a status to refuse with,
-e.g. ``a700``; ``abort`` the association; ``hang`` until the mode changes, and store then.
+``python -m tests.acceptance.routing.faulty_receiver PORT FOLDER``. Modes: ``ok``; a status to
+refuse with, e.g. ``a700``; ``abort`` the association; ``hang`` until the mode changes, and then
+store.
 """
 
 from __future__ import annotations

@@ -178,17 +178,17 @@ def test_a_real_ct_survives_a_dead_receiver_and_the_portal_tells_the_truth(
         assert gateway.storescu(*files).returncode == 0
         gateway.wait_until(lambda: len(receiver.received) >= 29, 60)
         receiver.kill()
-        gateway.wait_until(lambda: failures(gateway, receiver) >= 2, 60)
-        since = len(watch.seen)
-        gateway.wait_until(lambda: failures(gateway, receiver) >= 3, 60)
-        down = watch.seen[since + 1 :]
+        told = f"RECEIVER@127.0.0.1:{receiver.port} does not answer."
+        gateway.wait_until(lambda: watch.now and told in watch.now.page, 60)
+        since, times = len(watch.seen), failures(gateway, receiver)
+        gateway.wait_until(lambda: failures(gateway, receiver) > times, 60)
+        down = watch.seen[since:]
         receiver.start()
         gateway.wait_until(lambda: watch.now and watch.now.state == "delivered", 60)
 
     assert "waiting" in {sight.state for sight in down}
     assert {sight.state for sight in down} <= {"waiting", "sending"}  # while it tries once more
     assert {sight.total for sight in down} == {58}
-    told = f"RECEIVER@127.0.0.1:{receiver.port} does not answer."
     assert all(told in sight.page for sight in down)
     assert all(sight.delivered <= sight.on_disk for sight in watch.seen)
     assert all(sight.on_disk == 58 for sight in watch.seen if sight.state == "delivered")
