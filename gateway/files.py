@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from gateway.archive import Archive
 
-AT_ONCE = 128
+AT_ONCE = 512
 
 type Place = tuple[str, str]
 """SeriesInstanceUID and SOPInstanceUID."""

@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-MOST_UNWRITTEN = 64  # the next instance waits until these are in the ledger
+# The next instance waits until these are in the ledger: as many small ones as go out while a
+# disk takes a transaction.
+MOST_UNWRITTEN = 256
 PAUSE_S = 0.05  # a transaction for each instance would cost more than sending it
 
 

@@ -184,7 +184,7 @@ def test_a_ledger_that_does_not_answer_is_told_of_on_the_turn_of_what_it_was_ask
 
 
 def test_the_manual_says_how_many_may_come_twice() -> None:
-    assert (MOST_UNWRITTEN, granting.LEAST, granting.MOST) == (64, 16, 256)
+    assert (MOST_UNWRITTEN, granting.LEAST, granting.MOST) == (256, 16, 256)
     manual = Path(routing.__file__).with_name("README.md").read_text(encoding="utf-8")
     assert "**Hardly ever twice.**" in manual
-    assert "no more than 64 are ever unwritten" in manual
+    assert "no more than 256 are ever unwritten" in manual
