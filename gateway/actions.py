@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gateway.addresses import complaints
+from gateway.archive import Reference
 from gateway.errors import BrokenExtension, GatewayError, InvalidInput
 
 if TYPE_CHECKING:
@@ -49,16 +50,6 @@ class Step:
 def steps_of(stored: Iterable[Mapping[str, Mapping[str, Any]]]) -> tuple[Step, ...]:
     """Steps from ``[{action: settings}, ...]``."""
     return tuple(Step(action, settings) for step in stored for action, settings in step.items())
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What names an instance in the archive, and its InstanceNumber if it has one."""
-
-    sop_instance_uid: str
-    series_instance_uid: str
-    sop_class_uid: str
-    number: int | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,6 +31,25 @@ class NotStored(GatewayError):
     """
 
     http_status = 409
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What names an instance in the archive, and its InstanceNumber if it has one."""
+
+    sop_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str
+    number: int | None = None
+
+
+@dataclass(frozen=True)
+class Head:
+    """A series: how many instances it has, and all tags of one of them as DICOM JSON."""
+
+    series_instance_uid: str
+    instance_count: int
+    metadata: dict[str, Any]
 
 
 class Archive:
@@ -77,6 +97,22 @@ class Archive:
         if not found:
             raise NotFound(f"Instance {instance_uid}.")
         return found[0]
+
+    def heads_of(self, study_uid: str) -> list[Head]:
+        """The series of a study, however many instances they have."""
+        heads = []
+        for series in self.series_of(study_uid):
+            uid = series["0020000E"]["Value"][0]
+            path = f"/dicom-web/studies/{study_uid}/series/{uid}/instances?limit=1"
+            for one in self._json(path):
+                metadata = self.metadata_of(study_uid, uid, one["00080018"]["Value"][0])
+                heads.append(Head(uid, series["00201209"]["Value"][0], metadata))
+        return heads
+
+    def references_of(self, study_uid: str) -> list[Reference]:
+        """All instances of a study; a sixth of the time that QIDO-RS takes."""
+        told = self._get(f"/places/studies/{study_uid}", accept="application/json").json()
+        return [Reference(uid, series, kind, _number(it)) for uid, series, kind, it in told]
 
     def file_of(self, study_uid: str, series_uid: str, instance_uid: str) -> bytes:
         """One instance as a DICOM file, exactly as it was received (WADO-RS)."""
@@ -156,6 +192,15 @@ def _check(path: str, answer: httpx.Response) -> None:
         raise NotFound
     if answer.is_error:
         raise ArchiveUnavailable(f"{path} answered {answer.status_code}.")
+
+
+def _number(told: str) -> int | None:
+    """An InstanceNumber (0020,0013); None: absent, or no number for a row."""
+    try:
+        number = int(told)
+    except ValueError:
+        return None
+    return number if abs(number) < 2**31 else None
 
 
 def _first_part(answer: httpx.Response) -> bytes:

@@ -26,7 +26,7 @@ TABLE: tuple[Row, ...] = (
     (Action.STORE_STUDY, "POST", rf"/dicom-web/studies(/{_UID})?/?"),
     # nginx turns the first path into the second (orthanc_plugins/deletion.py)
     (Action.DELETE_STUDY, "DELETE", rf"/(dicom-web|deletions)/studies/{_UID}/?"),
-    (Action.LOCATE_FILES, "POST", rf"/places/studies/{_UID}"),
+    (Action.LOCATE_FILES, "GET POST", rf"/places/studies/{_UID}"),
     *((Action.RAW_ARCHIVE, methods, path) for methods, path in RAW_ARCHIVE),
 )
 # Nothing that Orthanc might read in another way than we do: `..`, `//`, what is still encoded.

@@ -1,4 +1,4 @@
-"""Where the files of a study lie on Orthanc's disk, for our own processes that see it too.
+"""Which instances a study has, and where their files lie on Orthanc's disk, for our own processes.
 
 Orthanc finds an instance by an id of its own at once, and by DICOM's UIDs through a search. That id
 is a hash of the UIDs: so one that is made of this StudyInstanceUID is an instance of this study.
@@ -17,6 +17,8 @@ from gateway.studies import orthanc_id
 from orthanc_plugins.access import Request
 from orthanc_plugins.question import is_uid
 from orthanc_plugins.sdk import Orthanc, RestOutput
+
+_TOLD = ("SOPInstanceUID", "SeriesInstanceUID", "SOPClassUID", "InstanceNumber")
 
 
 class Places:
@@ -41,20 +43,26 @@ class Places:
         body: bytes = b"",
         **_: Any,
     ) -> None:
-        """POST `{"patient_id", "instances": [[series UID, SOP instance UID]...]}`.
+        """GET: `[SOP instance UID, series UID, SOP class UID, InstanceNumber]` of each instance.
 
-        For each `[name, bytes]` of its file as it was received, or null.
+        POST `{"patient_id", "instances": [[series UID, SOP instance UID]...]}`: for each
+        `[name, bytes]` of its file as it was received, or null.
         """
-        if method != "POST":
-            output.SendMethodNotAllowed("POST")
+        if method not in {"GET", "POST"}:
+            output.SendMethodNotAllowed("GET,POST")
             return
         try:
             self._check(groups[0])
         except GatewayError as error:
             output.SendHttpStatus(error.http_status, json.dumps(error.as_json()))
             return
-        asked = json.loads(body)
-        found = [self._place(asked["patient_id"], groups[0], *uids) for uids in asked["instances"]]
+        found: list[Any]
+        if method == "GET":
+            found = self._held(groups[0])
+        else:
+            asked = json.loads(body)
+            patient_id = asked["patient_id"]
+            found = [self._place(patient_id, groups[0], *uids) for uids in asked["instances"]]
         output.AnswerBuffer(json.dumps(found), "application/json")
 
     def _check(self, study_uid: str) -> None:
@@ -63,6 +71,17 @@ class Places:
             raise NotAuthenticated
         owner = Resource(self._owner_of(study_uid), f"Study {study_uid}.")
         access.require(request.principal, Action.LOCATE_FILES, owner)
+
+    def _held(self, study_uid: str) -> list[list[str]]:
+        asked = {
+            "Level": "Instance",
+            "Query": {"StudyInstanceUID": study_uid},
+            "RequestedTags": _TOLD,  # all of them in the database, so no file is read
+            "ResponseContent": ["RequestedTags"],
+            "Expand": True,
+        }
+        told = json.loads(self._orthanc.RestApiPost("/tools/find", json.dumps(asked)))
+        return [[each["RequestedTags"].get(tag, "") for tag in _TOLD] for each in told]
 
     def _place(
         self, patient_id: str, study_uid: str, series_uid: str, instance_uid: str

@@ -60,7 +60,8 @@ def _look_up(
 
     with context.database.tenant_session(context.tenant_id) as session:
         project = projects.find_project(session, settings.project)
-    return project, _person(_heads(context, study_uid), study_uid)
+    heads = [head.metadata for head in context.archive.heads_of(study_uid)]
+    return project, _person(heads, study_uid)
 
 
 def change_for(project: Project, person: Person, encryption_key: str) -> Change:
@@ -78,17 +79,6 @@ def change_for(project: Project, person: Person, encryption_key: str) -> Change:
         return apply(dataset, table, keys, person)
 
     return change
-
-
-def _heads(context: TaskContext, study_uid: str) -> list[dict[str, Any]]:
-    """The tags of one instance of each series."""
-    first: dict[str, str] = {}
-    for found in context.archive.instances_of(study_uid):
-        first.setdefault(found["0020000E"]["Value"][0], found["00080018"]["Value"][0])
-    return [
-        context.archive.metadata_of(study_uid, series, instance)
-        for series, instance in first.items()
-    ]
 
 
 def _person(heads: list[dict[str, Any]], study_uid: str) -> Person:

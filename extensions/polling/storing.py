@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from gateway import studies
-from gateway.archive import Archive, NotStored
+from gateway.archive import Archive, NotStored, Reference
 from gateway.db import Database
 from gateway.errors import ForeignStudy, NotFound
 
@@ -21,11 +21,11 @@ class Holdings:
 
     def instances(self, study: str) -> set[str]:
         """The SOP Instance UIDs that are here."""
-        return {element["00080018"]["Value"][0] for element in self._instances(study)}
+        return {each.sop_instance_uid for each in self._references(study)}
 
     def count_by_series(self, study: str) -> Counter[str]:
         """How many instances are here, by SeriesInstanceUID."""
-        return Counter(element["0020000E"]["Value"][0] for element in self._instances(study))
+        return Counter(each.series_instance_uid for each in self._references(study))
 
     def store(self, file: bytes, study: str) -> None:
         """Store a file; raises `ForeignStudy` or, where nobody knows why, `NotStored`."""
@@ -36,9 +36,9 @@ class Holdings:
                 raise ForeignStudy from None
             raise
 
-    def _instances(self, study: str) -> list[dict[str, dict[str, list[str]]]]:
+    def _references(self, study: str) -> list[Reference]:
         try:
-            return self.archive.instances_of(study)
+            return self.archive.references_of(study)
         except NotFound:
             return []
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from extensions.routing import runs
 from extensions.routing.runs import Run
 from gateway import audit
-from gateway.actions import Effect, NeedsPerson, Reference, Step, Subject
+from gateway.actions import Effect, NeedsPerson, Step, Subject
+from gateway.archive import Reference
 from gateway.context import TaskContext
 from gateway.errors import GatewayError, NotFound
 
@@ -24,10 +22,11 @@ def act(context: TaskContext, run_id: int) -> None:
     if run.state != "running":
         return
     try:
-        caught = references(context, run.study_instance_uid, run.series_instance_uid)
+        held = context.archive.references_of(run.study_instance_uid)
     except NotFound:
         _stop(context, run, run.next_step, "failed", "The study was deleted here.")
         return
+    caught = [it for it in held if run.series_instance_uid in {"", it.series_instance_uid}]
     transforms: tuple[Step, ...] = ()
     for number, step in enumerate(run.steps):
         try:
@@ -41,29 +40,6 @@ def act(context: TaskContext, run_id: int) -> None:
             return
         if number >= run.next_step and not _done(context, run, number):
             return  # it has begun anew, by another job
-
-
-def references(context: TaskContext, study_uid: str, series_uid: str = "") -> list[Reference]:
-    """The instances of a study, or of one of its series, that are in the archive."""
-    found = [
-        Reference(
-            element["00080018"]["Value"][0],
-            element["0020000E"]["Value"][0],
-            element["00080016"]["Value"][0],
-            _number(element),
-        )
-        for element in context.archive.instances_of(study_uid)
-    ]
-    return [each for each in found if series_uid in {"", each.series_instance_uid}]
-
-
-def _number(element: Mapping[str, Any]) -> int | None:
-    """InstanceNumber (0020,0013) as QIDO-RS tells it; None: absent, or no number for a row."""
-    try:
-        number = int(element["00200013"]["Value"][0])
-    except (LookupError, TypeError, ValueError):
-        return None
-    return number if abs(number) < 2**31 else None
 
 
 def _subject(run: Run, caught: list[Reference], transforms: tuple[Step, ...]) -> Subject:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 
 from extensions.routing import facts_store, labels, notify, rulebook, runs
-from extensions.routing.acting import references
 from extensions.routing.rules import facts
 from extensions.routing.rules.catching import WHEN_STABLE, WHILE_ARRIVING, caught
 from extensions.routing.rules.facts import Facts
 from extensions.routing.rules.rule import Trigger
 from gateway import results, senders, studies
-from gateway.actions import Reference
 from gateway.context import TaskContext
 from gateway.errors import NotFound
 
@@ -106,20 +103,16 @@ def _plan(
 
 def facts_of_series(context: TaskContext, study_uid: str) -> dict[str, Facts]:
     """The facts of one instance of each series stand for the series."""
-    held = references(context, study_uid)
+    heads = context.archive.heads_of(study_uid)
     with context.database.tenant_session(context.tenant_id) as session:
         sent = senders.of_study(session, study_uid)  # told before anything of a series is stored
-    counts = Counter(each.series_instance_uid for each in held)
-    first: dict[str, Reference] = {}
-    for each in held:
-        first.setdefault(each.series_instance_uid, each)
     return {
-        series_uid: facts.of_series(
-            context.archive.metadata_of(study_uid, series_uid, each.sop_instance_uid),
-            calling_aet=sent.of(series_uid).calling_aet,
-            called_aet=sent.of(series_uid).called_aet,
-            sender=sent.of(series_uid).address,
-            instance_count=counts[series_uid],
+        head.series_instance_uid: facts.of_series(
+            head.metadata,
+            calling_aet=sent.of(head.series_instance_uid).calling_aet,
+            called_aet=sent.of(head.series_instance_uid).called_aet,
+            sender=sent.of(head.series_instance_uid).address,
+            instance_count=head.instance_count,
         )
-        for series_uid, each in first.items()
+        for head in heads
     }

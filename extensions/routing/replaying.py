@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from extensions.routing import destinations, progress, rulebook
-from extensions.routing.acting import references
 from extensions.routing.rules.rule import RuleDocument
 from extensions.routing.sending import line
 from gateway import audit, jobs
@@ -57,7 +56,7 @@ def request(
 def run(context: TaskContext, study_uid: str, destination_id: int, actor: str) -> None:
     """Plan all of the study again, as rules have sent it there; else as it was received."""
     try:
-        held = tuple(references(context, study_uid))
+        held = tuple(context.archive.references_of(study_uid))
     except NotFound:
         return  # deleted meanwhile
     with context.database.tenant_session(context.tenant_id) as session:

@@ -88,10 +88,8 @@ def _refused(
 
 
 def _one_instance(context: TaskContext, study_uid: str) -> Dataset:
-    first = context.archive.instances_of(study_uid)[0]
-    series_uid, uid = (first[tag]["Value"][0] for tag in ("0020000E", "00080018"))
-    metadata = context.archive.metadata_of(study_uid, series_uid, uid)
-    return Dataset.from_json(metadata, bulk_data_uri_handler=lambda *_: None)
+    head = context.archive.heads_of(study_uid)[0]
+    return Dataset.from_json(head.metadata, bulk_data_uri_handler=lambda *_: None)
 
 
 def _copies(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn, override
 
-from gateway.archive import Archive
+from gateway.archive import Archive, Head
 from gateway.errors import GatewayError
 
 
@@ -49,6 +49,12 @@ class OneFile(Archive):
     def metadata_of(self, study_uid: str, series_uid: str, instance_uid: str) -> dict[str, Any]:
         """The tags of the file."""
         return self._told
+
+    @override
+    def heads_of(self, study_uid: str) -> list[Head]:
+        """The file stands for the whole."""
+        (told,) = self.instances_of(study_uid)
+        return [Head(told["0020000E"]["Value"][0], 1, told)]
 
     @override
     def close(self) -> None:

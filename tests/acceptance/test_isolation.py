@@ -10,6 +10,7 @@ import pytest
 from pydicom import dcmread
 from requests import HTTPError
 
+from gateway.archive import Reference
 from gateway.errors import NotFound
 from gateway.files import Files
 from gateway.phantom import ct_phantom
@@ -49,7 +50,7 @@ def test_the_owner_reads_metadata_a_frame_and_the_whole_study(
     assert got == {ds.SOPInstanceUID: ds for ds in sent}
 
 
-def test_our_own_process_finds_the_files_of_the_tenant_it_acts_for_alone(
+def test_our_own_process_finds_the_instances_and_files_of_the_tenant_it_acts_for_alone(
     gateway: RunningGateway, tmp_path: Path
 ) -> None:
     sent = dcmread(BytesIO(ct_phantom(1, seed=f"{tmp_path}")[0]))
@@ -63,17 +64,24 @@ def test_our_own_process_finds_the_files_of_the_tenant_it_acts_for_alone(
         for patient_id in ("Müller/7", "somebody"):  # by its UIDs alone it is found too
             with Files(archive, gateway.data / "orthanc", study, patient_id, [place]) as files:
                 assert dcmread(BytesIO(files.file_of(*place))) == sent
-    with gateway.archive("south") as archive, pytest.raises(NotFound):
-        archive.places(study, "Müller/7", [place])
+        (held,) = archive.references_of(study)
+        assert held == Reference(place[1], place[0], sent.SOPClassUID, sent.InstanceNumber)
+    with gateway.archive("south") as archive:
+        with pytest.raises(NotFound):
+            archive.places(study, "Müller/7", [place])
+        with pytest.raises(NotFound):
+            archive.references_of(study)
     asked = {"patient_id": "Müller/7", "instances": [place]}
     for path in ("/places/studies/", "/orthanc/places/studies/"):
         for key in (gateway.north_key, gateway.south_key, "nobodys"):
-            answer = httpx.post(
-                f"{gateway.url}{path}{study}",
-                json=asked,
-                headers={"Authorization": f"Bearer {key}"},
-            )
-            assert answer.status_code in {401, 403, 404, 405}, path
+            for method, body in (("POST", asked), ("GET", None)):
+                answer = httpx.request(
+                    method,
+                    f"{gateway.url}{path}{study}",
+                    json=body,
+                    headers={"Authorization": f"Bearer {key}"},
+                )
+                assert answer.status_code in {401, 403, 404, 405}, path
 
 
 def test_another_tenant_finds_nothing_and_gets_404(gateway: RunningGateway, study: str) -> None:

@@ -98,13 +98,9 @@ def _require_rows(table: Table) -> None:
 
 
 def _keys(context: TaskContext, path: TagPath, study_uid: str) -> set[str]:
-    first = {
-        element["0020000E"]["Value"][0]: element["00080018"]["Value"][0]
-        for element in reversed(context.archive.instances_of(study_uid))
-    }
     return {
-        first_value(_dataset(context.archive.metadata_of(study_uid, series, instance), path), path)
-        for series, instance in first.items()
+        first_value(_dataset(head.metadata, path), path)
+        for head in context.archive.heads_of(study_uid)
     }
 
 

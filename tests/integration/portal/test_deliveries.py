@@ -19,7 +19,8 @@ from extensions.routing import destinations, progress
 from extensions.routing.destinations import Destination
 from extensions.routing.progress import Names, Outcome
 from extensions.routing.sending import line, verifying
-from gateway.actions import Reference, Subject
+from gateway.actions import Subject
+from gateway.archive import Reference
 from gateway.db import Database
 from tests.integration.portal.conftest import HTML, UID, signed_in
 from tests.routing_rules import add_rule

@@ -10,7 +10,8 @@ from flask import Flask
 from extensions.anonymize import identities, projects
 from extensions.anonymize.person import Person
 from extensions.routing import destinations, progress, runs
-from gateway.actions import Reference, Step, Subject, steps_of
+from gateway.actions import Step, Subject, steps_of
+from gateway.archive import Reference
 from gateway.db import Database, Session
 from tests.integration.portal.conftest import HTML, UID, signed_in
 from tests.routing_rules import add_rule

@@ -88,6 +88,7 @@ class FakeArchive:
             self.files[str(dcmread(BytesIO(file)).SOPInstanceUID)] = file
 
     def answer(self, path: str, *, plain: bool = False) -> tuple[int, bytes]:
+        path, _, query = path.partition("?")
         place, _, uid = path.removesuffix("/metadata").rpartition("/")
         if path.endswith(uid) and place.endswith("/instances"):
             if uid not in self.files:
@@ -97,13 +98,32 @@ class FakeArchive:
                 return 500, b""  # as Orthanc without a decoder
             return 200, b"--b\r\nContent-Type: application/dicom\r\n\r\n%b\r\n--b--" % file
         datasets = [dcmread(BytesIO(file), stop_before_pixels=True) for file in self.files.values()]
+        if path.startswith("/places/"):
+            return 200, json.dumps([_named(dataset) for dataset in datasets]).encode()
+        if path.endswith("/series"):
+            counted = Counter(str(dataset.SeriesInstanceUID) for dataset in datasets)
+            return 200, json.dumps([_series(*each) for each in counted.items()]).encode()
         if path.endswith("/metadata"):
             datasets = [dataset for dataset in datasets if dataset.SOPInstanceUID == uid]
+        if query == "limit=1":
+            series = path.split("/")[-2]
+            datasets = [one for one in datasets if one.SeriesInstanceUID == series][:1]
         return 200, json.dumps([dataset.to_json_dict() for dataset in datasets]).encode()
 
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def _named(dataset: Dataset) -> list[str]:
+    names = (dataset.SOPInstanceUID, dataset.SeriesInstanceUID, dataset.SOPClassUID)
+    return [*names, str(dataset.InstanceNumber)]
+
+
+def _series(uid: str, instances: int) -> dict[str, Any]:
+    one = Dataset()
+    one.SeriesInstanceUID, one.NumberOfSeriesRelatedInstances = uid, instances
+    return one.to_json_dict()
 
 
 class Receiver:

@@ -24,8 +24,8 @@ from extensions.routing.ledger import Delivery, Instance
 from extensions.routing.progress import Outcome
 from extensions.routing.sending import connection, transactions, verifying
 from extensions.routing.sending.commitment import Report
-from gateway.actions import Actions, Reference, Subject
-from gateway.archive import Archive
+from gateway.actions import Actions, Subject
+from gateway.archive import Archive, Reference
 from gateway.context import TaskContext
 from gateway.db import Database
 from gateway.jobs import Postpone
@@ -238,13 +238,15 @@ def test_a_report_that_orthanc_received_later_counts_once_and_after_a_killed_wor
         assert state(database) == "delivered"
         host.kill()
         archive.told(transaction, sorted(pacs.files))
+        with database.system_session("test") as session:
+            session.execute("UPDATE job SET lease_until = now() WHERE state = 'running'")
         host = WorkerHost(settings)
 
         def verified() -> bool:
             hurry(database)
             return state(database) == "verified"
 
-        until(verified, 60)
+        until(verified)
     finally:
         host.kill()
     assert [str(each.TransactionUID) for each in pacs.asked] == [transaction]

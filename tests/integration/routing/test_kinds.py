@@ -21,7 +21,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from extensions.routing import destinations, ledger, progress
 from extensions.routing.progress import Names, Outcome
 from extensions.routing.sending import verifying
-from gateway.actions import Reference, Subject
+from gateway.actions import Subject
+from gateway.archive import Reference
 from gateway.db import Database
 from gateway.settings import Settings
 from tests.integration.routing.conftest import SERIES, STUDY, FakeArchive, Receiver, make_file

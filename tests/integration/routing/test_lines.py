@@ -11,7 +11,8 @@ from extensions.routing import destinations, ledger, progress
 from extensions.routing.destinations import Destination
 from extensions.routing.ledger import Filter
 from extensions.routing.sending import line
-from gateway.actions import Reference, Subject
+from gateway.actions import Subject
+from gateway.archive import Reference
 from gateway.db import Database, Session
 from gateway.events import StudyStable, publish
 from tests.integration.routing.conftest import STUDY, FakeArchive, Receiver, make_file

@@ -14,8 +14,8 @@ import pytest
 from extensions.routing import destinations, ledger, progress, stuck, webhooks
 from extensions.routing.progress import Outcome
 from gateway import identity
-from gateway.actions import Actions, Reference, Subject
-from gateway.archive import Archive
+from gateway.actions import Actions, Subject
+from gateway.archive import Archive, Reference
 from gateway.context import TaskContext
 from gateway.db import Database
 from gateway.errors import Conflict

@@ -7,7 +7,8 @@ import pytest
 from extensions.routing import causes, destinations, ledger, progress
 from extensions.routing.ledger import Delivery, Filter
 from extensions.routing.progress import Outcome
-from gateway.actions import Reference, Subject
+from gateway.actions import Subject
+from gateway.archive import Reference
 from gateway.db import Database
 from gateway.events import StudyStable, publish
 from tests.integration.routing.conftest import STUDY, FakeArchive, Receiver, make_file

@@ -30,6 +30,13 @@ class Archive:
             raise ValueError
         return json.dumps(self.info).encode()
 
+    def RestApiPost(self, uri: str, body: str) -> bytes:
+        assert uri == "/tools/find"
+        found = json.loads(body)
+        assert found["Query"] == {"StudyInstanceUID": "1.2"}
+        named = {"SOPInstanceUID": "1.2.3.4", "SeriesInstanceUID": "1.2.3", "SOPClassUID": "1.9"}
+        return json.dumps([{"RequestedTags": named}]).encode()
+
 
 class Output:
     """What was answered."""
@@ -81,8 +88,9 @@ def test_a_process_of_the_tenant_is_told_where_its_files_lie() -> None:
         (Principal("s", Role.SYSTEM_ADMIN, None), 403),
     ],
 )
-def test_nobody_else_is(who: Principal | None, status: int) -> None:
-    answer = ask(who, OURS)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_nobody_else_is(who: Principal | None, status: int, method: str) -> None:
+    answer = ask(who, OURS, method=method)
     assert (answer.status, answer.body) == (status, None)
 
 
@@ -97,5 +105,10 @@ def test_a_compressed_file_lies_nowhere() -> None:
     assert ask(service_principal("north"), OURS, archive=archive).body == [None]
 
 
-def test_it_is_asked_by_post_alone() -> None:
-    assert ask(service_principal("north"), OURS, method="GET").status == 405
+def test_a_process_of_the_tenant_is_told_which_instances_there_are() -> None:
+    answer = ask(service_principal("north"), method="GET")
+    assert answer.body == [["1.2.3.4", "1.2.3", "1.9", ""]]
+
+
+def test_it_is_asked_in_two_ways_alone() -> None:
+    assert ask(service_principal("north"), OURS, method="PUT").status == 405

@@ -17,6 +17,8 @@ def test_it_is_the_only_instance_of_its_study() -> None:
     archive = OneFile(TOLD)
     (found,) = archive.instances_of("whatever")
     assert archive.metadata_of("1", "2", "3") == found == TOLD
+    (head,) = archive.heads_of("1")
+    assert (head.instance_count, head.metadata) == (1, TOLD)
     assert found["00100010"]["Value"] == [{"Alphabetic": "Phantom^Argonath"}]
 
 
