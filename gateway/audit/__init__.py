@@ -37,7 +37,10 @@ class Record:
 
 
 def append(session: Session, record: Record) -> None:
-    """Write a record in the session's own transaction: it stands if and only if the deed does."""
+    """Write a record with the session's own transaction: it stands if and only if the deed does.
+
+    It takes its place in the chain when that commits, and can be read from then on.
+    """
     append_all(session, [record])
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Self, override
 
 import httpx
 
@@ -29,14 +30,13 @@ class Sight:
     on_disk: int
 
 
-class Watch:
-    """Looks at the study's page until the block ends."""
+class Repeated(ABC):
+    """Looks again and again, in a thread, until the block ends."""
 
-    def __init__(self, gateway: RunningGateway, study: str, on_disk: Callable[[], int]) -> None:
-        self._gateway, self._study, self._on_disk = gateway, study, on_disk
-        self.seen: list[Sight] = []
+    def __init__(self, pause_s: float) -> None:
+        self._pause_s = pause_s
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look)
+        self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -51,18 +51,35 @@ class Watch:
         self._stop.set()
         self._thread.join()
 
+    @abstractmethod
+    def look(self) -> None:
+        """Look once."""
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._pause_s):
+            self.look()
+
+
+class Watch(Repeated):
+    """Looks at the study's page until the block ends."""
+
+    def __init__(self, gateway: RunningGateway, study: str, on_disk: Callable[[], int]) -> None:
+        super().__init__(0.1)
+        self._gateway, self._study, self._on_disk = gateway, study, on_disk
+        self.seen: list[Sight] = []
+
     @property
     def now(self) -> Sight | None:
         """What was seen last."""
         return self.seen[-1] if self.seen else None
 
-    def _look(self) -> None:
-        while not self._stop.wait(0.1):
-            try:
-                page = self._gateway.get(f"/studies/{self._study}", self._gateway.north_key).text
-            except httpx.TransportError:
-                continue
-            if row := _ROW.search(page):
-                state, delivered, total = row.groups()
-                sight = Sight(state, int(delivered), int(total), page, self._on_disk())
-                self.seen.append(sight)
+    @override
+    def look(self) -> None:
+        try:
+            page = self._gateway.get(f"/studies/{self._study}", self._gateway.north_key).text
+        except httpx.TransportError:
+            return
+        if row := _ROW.search(page):
+            state, delivered, total = row.groups()
+            sight = Sight(state, int(delivered), int(total), page, self._on_disk())
+            self.seen.append(sight)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -14,6 +16,7 @@ from gateway.audit import Record
 from gateway.audit.chain import Anchor, last_seal, stands
 from gateway.db import Database
 from orthanc_plugins import reads
+from tests.integration.worker_host import until
 
 # As 0005_audit.sql found them: sealed without a correlation id.
 OLD_RECORDS = """
@@ -208,5 +211,47 @@ def test_the_application_cannot_give_a_record_its_number_or_time(database: Datab
         fields = {"action": "b", "resource": "c", "verdict": "allowed", "origin": "", "detail": ""}
         record = forged | fields | {"correlation": correlation.new()}
         session.execute("SELECT append_audit(%s)", [Jsonb([record])])
+    with database.tenant_session("north") as session:
         row = session.execute("SELECT audit_id, at > now() - interval '1 m' AS new FROM audit")
         assert row.fetchone() == {"audit_id": 1, "new": True}
+
+
+def test_who_records_and_then_waits_for_a_row_does_not_stop_who_has_it(database: Database) -> None:
+    """Two such once waited for each other until PostgreSQL ended one of them."""
+    waits = "SELECT FROM pg_locks WHERE NOT granted"
+    change = "UPDATE tenant SET tenant_id = tenant_id WHERE tenant_id = 'north'"
+
+    def record_then_wait() -> None:
+        with database.system_session("first") as session:
+            audit.append(session, Record("first", "store-study", "study 1.2", "allowed"))
+            recorded.set()
+            has_row.wait(10)
+            session.execute(change)
+
+    recorded, has_row = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(record_then_wait)
+        assert recorded.wait(10)
+        with database.system_session("second") as session:
+            session.execute(change)
+            has_row.set()
+            until(lambda: session.execute(waits).fetchone() is not None)
+            audit.append(session, Record("second", "store-study", "study 1.2", "allowed"))
+        first.result(10)
+    with database.system_session("test") as session:
+        rows = session.execute("SELECT actor FROM audit ORDER BY audit_id").fetchall()
+    assert [row["actor"] for row in rows] == ["second", "first"]
+    assert broken(database) is None
+
+
+def test_what_was_recorded_in_a_part_that_was_taken_back_is_not_in_the_trail(
+    database: Database,
+) -> None:
+    with database.tenant_session("north") as session:
+        audit.append(session, Record("stays", "store-study", "study 1.2", "allowed"))
+        with suppress(ZeroDivisionError), session.transaction():
+            audit.append(session, Record("falls", "store-study", "study 1.2", "allowed"))
+            raise ZeroDivisionError
+    with database.system_session("test") as session:
+        rows = session.execute("SELECT actor FROM audit").fetchall()
+    assert [row["actor"] for row in rows] == ["stays"]

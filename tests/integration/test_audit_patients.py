@@ -136,6 +136,7 @@ def test_a_study_that_came_later_under_the_same_uid_is_not_the_one_that_was_read
         studies.forget(session, studies.orthanc_id("P1", UID))
         studies.claim(session, "north", studies.Arrival(UID, "P2", "Other^Olga"))
         audit.append(session, read("cleo", "north"))
+    with trail.system_session("test") as session:
         messages = list(lines(stream(session, Search(), patients=True), "dicom"))
     told = patients(messages)
     assert (told["ann"], told["cleo"]) == ([], ["P2"])

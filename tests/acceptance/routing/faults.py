@@ -14,13 +14,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, override
 
 import psycopg
 
 from extensions.routing.sending.recording import MOST_UNWRITTEN
 from tests.acceptance.conftest import CHECKOUT, RunningGateway, free_port
+from tests.acceptance.watching import Repeated
 
 
 class Receiver(Protocol):
@@ -283,32 +283,18 @@ def pid_of(gateway: RunningGateway, program: str) -> int:
     return int(told) if told.isdigit() else 0
 
 
-class Ledger:
+class Ledger(Repeated):
     """Reads again and again what the ledger calls delivered, and looks whether it is there.
 
     `lies`: what was marked delivered and was not on the receiver's disk, or is not any more.
     """
 
     def __init__(self, gateway: RunningGateway, receivers: Mapping[str, Receiver]) -> None:
+        super().__init__(0.2)
         self._gateway, self._receivers = gateway, receivers
         self._known: set[tuple[str, str]] = set()
         self.lies: set[tuple[str, str]] = set()
         self.looks = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def states(self) -> dict[tuple[str, str], str]:
         """The state of each instance at each destination; raises `psycopg.OperationalError`."""
@@ -327,17 +313,17 @@ class Ledger:
         """What each destination has."""
         return {(name, uid_of(file)) for name, it in self._receivers.items() for file in it.on_disk}
 
-    def _watch(self) -> None:
-        while not self._stop.wait(0.2):
-            try:
-                states = self.states()
-            except psycopg.OperationalError:
-                continue
-            delivered = {key for key, state in states.items() if state == "delivered"}
-            there = self.disks()  # after the ledger: what it knows was stored before
-            self.lies |= (delivered - there) | (self._known - delivered)
-            self._known = delivered
-            self.looks += 1
+    @override
+    def look(self) -> None:
+        try:
+            states = self.states()
+        except psycopg.OperationalError:
+            return
+        delivered = {key for key, state in states.items() if state == "delivered"}
+        there = self.disks()  # after the ledger: what it knows was stored before
+        self.lies |= (delivered - there) | (self._known - delivered)
+        self._known = delivered
+        self.looks += 1
 
 
 def uid_of(file: Path) -> str:

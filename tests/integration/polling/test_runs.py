@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 import pytest
@@ -21,6 +20,7 @@ from extensions.polling.sources import create_source, get_source, hurry_source
 from gateway.context import ServiceContext
 from gateway.db import Database
 from gateway.settings import Settings
+from tests.integration.http_service import Answer, Asked, HttpService
 
 STUDIES = [f"1.2.{number}" for number in range(1, 5)]
 NIGHT = "22:00-06:00"
@@ -67,34 +67,15 @@ def _json(tags: dict[str, Any]) -> dict[str, Any]:
 def places() -> Iterator[Places]:
     places = Places()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(asked: Asked) -> Answer:
+        path = asked.path.partition("?")[0]
+        kind, body = places.answer(path) if asked.method == "GET" else places.store()
+        return Answer(200, body, kind)
 
-        def do_GET(self) -> None:
-            self._send(places.answer(self.path.partition("?")[0]))
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self._send(places.store())
-
-        def _send(self, answer: tuple[str, bytes]) -> None:
-            kind, body = answer
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    places.url = f"http://127.0.0.1:{server.server_port}"
+    service = HttpService(answer)
+    places.url = service.url
     yield places
-    server.shutdown()
-    server.server_close()
+    service.close()
 
 
 @pytest.fixture

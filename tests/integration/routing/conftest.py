@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from gateway.db import Database
 from gateway.settings import Settings
+from tests.integration.http_service import Answer, Asked, HttpService
 from tests.integration.worker_host import WorkerHost
 
 STUDY = generate_uid()
@@ -64,30 +63,18 @@ class FakeArchive:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.decompressed: dict[str, bytes] = {}
-        archive = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                plain = "transfer-syntax=1.2.840.10008.1.2.1" in self.headers["Accept"]
-                status, body = archive.answer(self.path, plain=plain)
-                self.send_response(status)
-                self.send_header("Content-Type", "multipart/related; boundary=b")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        service = HttpService(self._answer)
+        self.url, self.close = service.url, service.close
 
     def add(self, *files: bytes) -> None:
         for file in files:
             self.files[str(dcmread(BytesIO(file)).SOPInstanceUID)] = file
 
-    def answer(self, path: str, *, plain: bool = False) -> tuple[int, bytes]:
+    def _answer(self, asked: Asked) -> Answer:
+        plain = "transfer-syntax=1.2.840.10008.1.2.1" in asked.headers["Accept"]
+        return Answer(*self.found(asked.path, plain), "multipart/related; boundary=b")
+
+    def found(self, path: str, plain: bool) -> tuple[int, bytes]:
         path, _, query = path.partition("?")
         place, _, uid = path.removesuffix("/metadata").rpartition("/")
         if path.endswith(uid) and place.endswith("/instances"):
@@ -109,10 +96,6 @@ class FakeArchive:
             series = path.split("/")[-2]
             datasets = [one for one in datasets if one.SeriesInstanceUID == series][:1]
         return 200, json.dumps([dataset.to_json_dict() for dataset in datasets]).encode()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def _named(dataset: Dataset) -> list[str]:

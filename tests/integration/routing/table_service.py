@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.integration.http_service import Answer, Asked, HttpService
 
 
 class TableService:
@@ -18,35 +18,17 @@ class TableService:
         self.asked: list[str] = []
         self.tokens: set[str | None] = set()
         self.status = 200
-        service = self
+        service = HttpService(self._answer)
+        self.url, self.close = service.url, service.close
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                service.tokens.add(self.headers.get("Authorization"))
-                status, body = service.answer(self.path)
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def answer(self, path: str) -> tuple[int, bytes]:
-        parts = urlsplit(path)
+    def _answer(self, asked: Asked) -> Answer:
+        self.tokens.add(asked.headers.get("Authorization"))
+        parts = urlsplit(asked.path)
         if self.status != 200:
-            return self.status, b""
+            return Answer(self.status)
         if parts.path == "/file.csv":
-            return 200, self.file.encode()
+            return Answer(200, self.file.encode())
         key = parse_qs(parts.query)["key"][0]
         self.asked.append(key)
         found = self.rows.get(key)
-        return (404, b"") if found is None else (200, json.dumps(found).encode())
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        return Answer(404) if found is None else Answer(200, json.dumps(found).encode())

@@ -43,11 +43,11 @@ class ReportingArchive(FakeArchive):
         self.reports: dict[str, dict[str, Any]] = {}
         super().__init__()
 
-    def answer(self, path: str, *, plain: bool = False) -> tuple[int, bytes]:
+    def found(self, path: str, plain: bool) -> tuple[int, bytes]:
         if path.startswith("/storage-commitment/"):
             report = self.reports.get(path.rpartition("/")[2])
             return (404, b"") if report is None else (200, json.dumps(report).encode())
-        return super().answer(path, plain=plain)
+        return super().found(path, plain)
 
     def told(self, transaction: str, committed: list[str], *, by: str = "PACS") -> None:
         success = [{"SOPClassUID": "1.2", "SOPInstanceUID": uid} for uid in committed]

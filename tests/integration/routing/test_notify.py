@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -19,6 +17,7 @@ from gateway.errors import Conflict, InvalidInput
 from gateway.events import StudyStable, publish
 from gateway.settings import Settings
 from gateway.studies import Arrival, claim
+from tests.integration.http_service import Answer, Asked, HttpService
 from tests.integration.mailbox import Mailbox, mail_server, text_of
 from tests.integration.routing.conftest import STUDY, FakeArchive, make_file
 from tests.integration.worker_host import WorkerHost, until
@@ -34,26 +33,12 @@ class Service:
     def __init__(self) -> None:
         self.got: list[tuple[dict[str, str], bytes]] = []
         self.statuses: list[int] = []
-        service = self
+        service = HttpService(self._answer)
+        self.url, self.close = f"{service.url}/studies", service.close
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                service.got.append((dict(self.headers), body))
-                self.send_response(service.statuses.pop(0) if service.statuses else 204)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/studies"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def _answer(self, asked: Asked) -> Answer:
+        self.got.append((dict(asked.headers), asked.body))
+        return Answer(self.statuses.pop(0) if self.statuses else 204)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import socket
 import subprocess
@@ -11,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psycopg
@@ -24,6 +22,7 @@ from extensions.routing.destination_settings import parse_settings
 from extensions.routing.sending import connection
 from gateway import vault
 from gateway.db import Database
+from tests.integration.http_service import Answer, Asked, HttpService
 from tests.integration.routing.conftest import FakeArchive, Receiver, make_file
 from tests.integration.routing.test_forwarding import arrive, delivery, forward, state
 from tests.integration.worker_host import WorkerHost, until
@@ -37,44 +36,25 @@ class WebReceiver:
         self.received: Counter[bytes] = Counter()
         self.connections: set[tuple[str, int]] = set()
         self.status = 200
-        receiver = self
+        service = HttpService(self._answer)
+        self.url, self.close = f"{service.url}/dicom-web", service.close
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                status = receiver.status
-                if self.headers.get("Authorization") != "Bearer hush":
-                    status = 401
-                if status == 200:
-                    receiver.received[body.split(b"\r\n\r\n", 1)[1].rsplit(b"\r\n--", 1)[0]] += 1
-                receiver.connections.add(self.client_address)
-                self._answer(status, b"{}")
-
-            def do_GET(self) -> None:
-                self._answer(200, json.dumps([]).encode())
-
-            def _answer(self, status: int, body: bytes) -> None:
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/dicom-web"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+    def _answer(self, asked: Asked) -> Answer:
+        if asked.method == "GET":
+            return Answer(200, b"[]")
+        self.connections.add(asked.connection)
+        if asked.headers.get("Authorization") != "Bearer hush":
+            return Answer(401, b"{}")
+        if self.status == 200:
+            self.received[asked.body.split(b"\r\n\r\n", 1)[1].rsplit(b"\r\n--", 1)[0]] += 1
+        return Answer(self.status, b"{}")
 
 
 @pytest.fixture
 def web() -> Iterator[WebReceiver]:
     receiver = WebReceiver()
     yield receiver
-    receiver.server.shutdown()
-    receiver.server.server_close()
+    receiver.close()
 
 
 def forward_to_web(database: Database, url: str, token: str) -> int:
