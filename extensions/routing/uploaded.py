@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn, override
 
-from gateway.archive import Archive, Head
+from gateway.archive import Archive, Head, Reference, as_number
 from gateway.errors import GatewayError
+
+_STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
+_SOP_CLASS, _NUMBER = "00080016", "00200013"
 
 
 class NotStored(GatewayError):
@@ -36,13 +39,7 @@ class OneFile(Archive):
     @override
     def series_of(self, study_uid: str) -> list[dict[str, Any]]:
         """The file stands for its series too."""
-        return self.instances_of(study_uid)
-
-    @override
-    def instances_of(self, study_uid: str) -> list[dict[str, Any]]:
-        """The file."""
-        if not all(self._told.get(tag, {}).get("Value") for tag in _NAMES):
-            raise Nameless
+        self._require_names()
         return [self._told]
 
     @override
@@ -52,17 +49,28 @@ class OneFile(Archive):
 
     @override
     def heads_of(self, study_uid: str) -> list[Head]:
-        """The file stands for the whole."""
-        (told,) = self.instances_of(study_uid)
-        return [Head(told["0020000E"]["Value"][0], 1, told)]
+        """The file stands for its series too."""
+        self._require_names()
+        return [Head(self._value(_SERIES), 1, self._told)]
+
+    @override
+    def references_of(self, study_uid: str) -> list[Reference]:
+        """The file."""
+        self._require_names()
+        instance, series, sop_class = map(self._value, (_INSTANCE, _SERIES, _SOP_CLASS))
+        return [Reference(instance, series, sop_class, as_number(self._value(_NUMBER)))]
 
     @override
     def close(self) -> None:
         """There is no connection."""
 
+    def _require_names(self) -> None:
+        if not all(map(self._value, (_STUDY, _SERIES, _INSTANCE))):
+            raise Nameless
+
+    def _value(self, tag: str) -> str:
+        return str(next(iter(self._told.get(tag, {}).get("Value", [])), ""))
+
     def __getattr__(self, name: str) -> NoReturn:
         """Whatever else an archive does goes by a connection, and there is none."""
         raise NotStored
-
-
-_NAMES = ("0020000D", "0020000E", "00080018")

@@ -74,11 +74,11 @@ def send(gateway: RunningGateway, folder: Path, study_date: str, **tags: Any) ->
 def copies_of(north: TaskContext, settings: AnonymizeSettings, study: str) -> list[Dataset]:
     """What would leave, prepared anew as another process would."""
     change = ANONYMIZE.prepare(north, settings, study)
-    return [
-        change(pydicom.dcmread(BytesIO(north.archive.file_of(study, series, instance))))
-        for found in north.archive.instances_of(study)
-        for series, instance in [(found["0020000E"]["Value"][0], found["00080018"]["Value"][0])]
+    files = [
+        north.archive.file_of(study, it.series_instance_uid, it.sop_instance_uid)
+        for it in north.archive.references_of(study)
     ]
+    return [change(pydicom.dcmread(BytesIO(file))) for file in files]
 
 
 def picture(browser: Chrome, name: str) -> None:

@@ -76,9 +76,9 @@ def table(context: TaskContext) -> Table:
 def sent(context: TaskContext, settings: Crosswalk = SETTINGS, number: int = 1) -> Dataset:
     """What leaves of an instance of the study."""
     change = crosswalk.prepare(context, settings, STUDY)
-    file = context.archive.instances_of(STUDY)[number - 1]
-    uid, series = (file[tag]["Value"][0] for tag in ("00080018", "0020000E"))
-    return change(dcmread(BytesIO(context.archive.file_of(STUDY, series, uid))))
+    it = context.archive.references_of(STUDY)[number - 1]
+    file = context.archive.file_of(STUDY, it.series_instance_uid, it.sop_instance_uid)
+    return change(dcmread(BytesIO(file)))
 
 
 def sync(context: TaskContext) -> None:
@@ -340,7 +340,7 @@ def test_a_try_out_asks_a_service_and_keeps_no_answer(
 
 
 def head(context: TaskContext) -> dict[str, Any]:
-    return context.archive.instances_of(STUDY)[0]
+    return context.archive.heads_of(STUDY)[0].metadata
 
 
 def test_a_key_that_no_table_can_hold_is_a_miss(context: TaskContext, archive: FakeArchive) -> None:
