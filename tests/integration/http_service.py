@@ -35,6 +35,7 @@ class HttpService:
     def __init__(self, answer: Callable[[Asked], Answer]) -> None:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # else a body waits for its headers to be acknowledged
 
             def do_GET(self) -> None:
                 self._answer()
