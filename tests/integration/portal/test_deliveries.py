@@ -15,7 +15,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from extensions.routing import destinations, progress
+from extensions.routing import destinations, ledger, progress
 from extensions.routing.destinations import Destination
 from extensions.routing.progress import Names, Outcome
 from extensions.routing.sending import line, verifying
@@ -176,6 +176,23 @@ def test_what_has_failed_is_cancelled_once_on_its_page(
     assert f"{page}/cancel" not in told
     assert "Cancelled by " in told
     assert "odd" in told
+
+
+def test_why_a_delivery_waited_is_told_while_it_is_tried_again_until_something_arrives(
+    app: Flask, database: Database, pacs: Destination
+) -> None:
+    number, away = plan(database, pacs, UID), "PACS@127.0.0.1:1 does not answer."
+    with database.tenant_session("north") as session:
+        progress.begin(session, number)
+        progress.wait(session, ledger.get_delivery(session, number), error=away)
+        progress.begin(session, number)
+    admin, pages = signed_in(app, "admin"), (f"/studies/{UID}", f"/routing/deliveries/{number}")
+    for page in pages:
+        assert f"<strong>{away}</strong> It is tried again now." in admin.get(page).text
+    with database.tenant_session("north") as session:
+        progress.reached(session, pacs.destination_id, number)
+    for page in pages:
+        assert away not in admin.get(page).text
 
 
 def test_a_study_is_sent_again_from_its_page(
