@@ -7,7 +7,9 @@ CREATE UNLOGGED TABLE audit_draft (
     records  jsonb NOT NULL
 );
 
-DROP FUNCTION append_audit(jsonb);
+-- What appended at once is now for the end of a transaction alone.
+ALTER FUNCTION append_audit(jsonb) RENAME TO seal_audit;
+REVOKE EXECUTE ON FUNCTION seal_audit FROM argonath_app, argonath_system;
 
 -- Append the records of a JSON array in its order, when the transaction commits.
 CREATE FUNCTION append_audit(records jsonb) RETURNS void
@@ -18,23 +20,12 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
 REVOKE ALL ON FUNCTION append_audit FROM public;
 GRANT EXECUTE ON FUNCTION append_audit TO argonath_app, argonath_system;
 
-CREATE FUNCTION seal_audit() RETURNS trigger
+CREATE FUNCTION seal_audit_draft() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-DECLARE
-    last audit;
-    r audit;
 BEGIN
-    PERFORM pg_advisory_xact_lock(4242001);             -- one writer at a time: a chain has no branches
-    SELECT * INTO last FROM audit ORDER BY audit_id DESC LIMIT 1;
-    FOR r IN SELECT * FROM jsonb_populate_recordset(NULL::audit, NEW.records) LOOP
-        r.audit_id := coalesce(last.audit_id, 0) + 1;
-        r.at := greatest(clock_timestamp(), last.at);   -- a clock that is set back does not disorder the trail
-        r.hash := audit_hash(coalesce(last.hash, ''), r);
-        INSERT INTO audit SELECT r.*;
-        last := r;
-    END LOOP;
+    PERFORM seal_audit(NEW.records);
     DELETE FROM audit_draft WHERE draft_id = NEW.draft_id;
     RETURN NULL;
 END $$;
 CREATE CONSTRAINT TRIGGER sealed AFTER INSERT ON audit_draft DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW EXECUTE FUNCTION seal_audit();
+    FOR EACH ROW EXECUTE FUNCTION seal_audit_draft();
