@@ -7,11 +7,10 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -32,11 +31,13 @@ from extensions.polling.sources import (
     hurry_source,
     list_sources,
     switch_source,
+    update_source,
 )
 from gateway.db import Database, Session
 from gateway.phantom import ct_phantom
 from tests.acceptance.browsing import enter, fill, wait_for_text
 from tests.acceptance.conftest import RunningGateway
+from tests.acceptance.line import Line
 from tests.bench.stock import StockOrthanc, running
 
 SLICES = 40
@@ -90,6 +91,11 @@ def put(stock: StockOrthanc, patient: str, slices: int = SLICES, seed: str = "")
     return str(dcmread(BytesIO(files[0])).StudyInstanceUID)
 
 
+def bytes_of(slices: int) -> int:
+    """How many bytes so many slices have, each like the other."""
+    return slices * len(ct_phantom(1)[0])
+
+
 def here(gateway: RunningGateway, study: str) -> int:
     """How many instances of a study north has."""
     answer = gateway.get(f"/dicom-web/studies/{study}/instances", gateway.north_key)
@@ -131,36 +137,6 @@ def kill_polling(gateway: RunningGateway) -> None:
         os.kill(int(child), signal.SIGKILL)
 
 
-@contextmanager
-def far_away(stock: StockOrthanc) -> Iterator[int]:
-    """A port behind which the source answers with 0.1 s of delay."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def pump(giver: socket.socket, taker: socket.socket, delay_s: float) -> None:
-            with suppress(OSError):
-                while data := giver.recv(1 << 20):
-                    time.sleep(delay_s)
-                    taker.sendall(data)
-                taker.shutdown(socket.SHUT_WR)
-
-        def join(near: socket.socket) -> None:
-            with near, socket.create_connection(("127.0.0.1", stock.http_port)) as far:
-                asking = threading.Thread(target=pump, args=(near, far, 0.0))
-                asking.start()
-                pump(far, near, 0.1)
-                with suppress(OSError):
-                    near.shutdown(socket.SHUT_RDWR)
-                asking.join()
-
-        def serve() -> None:
-            with suppress(OSError):
-                while True:
-                    threading.Thread(target=join, args=server.accept()[:1], daemon=True).start()
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield server.getsockname()[1]
-
-
 def by_dicomweb(stock: StockOrthanc, patient: str) -> dict[str, Any]:
     return {"url": f"{stock.url}/dicom-web", "filter": f"PatientID={patient}", **ALL_DATES}
 
@@ -200,12 +176,14 @@ def test_a_killed_poller_goes_on_where_it_was(
 ) -> None:
     patient = f"P{uuid.uuid4().hex[:8]}"
     study = put(stock, patient, 60)
-    with far_away(stock) as port:
-        settings = by_dicomweb(stock, patient) | {"url": f"http://127.0.0.1:{port}/dicom-web"}
-        add("dicomweb", **settings)
+    with Line(stock.http_port) as line:
+        line.hold_after(bytes_of(20))
+        url = f"http://127.0.0.1:{line.port}/dicom-web"
+        add("dicomweb", **by_dicomweb(stock, patient) | {"url": url, "timeout_s": 60})
         gateway.wait_until(lambda: here(gateway, study) >= 5, 60)
         kill_polling(gateway)
-        assert here(gateway, study) < 60, "it was too quick to be interrupted"
+        assert here(gateway, study) < 60
+        line.mend()
         gateway.wait_until(lambda: here(gateway, study) == 60, 90)
         gateway.wait_until(lambda: retrievals(gateway, study), 30)
     # It brought only what was missing.
@@ -238,14 +216,19 @@ def test_a_paused_source_stops_and_goes_on_when_it_is_resumed(
 ) -> None:
     patient = f"P{uuid.uuid4().hex[:8]}"
     studies = [put(stock, patient, 1, seed=f"{patient} {number}") for number in range(4)]
-    settings = {**by_dicomweb(stock, patient), "studies_per_minute": 20}
-    number = add("dicomweb", **settings)
+    settings = by_dicomweb(stock, patient)
+    number = add("dicomweb", **settings | {"studies_per_minute": 1})
     gateway.wait_until(lambda: any(here(gateway, study) for study in studies), 60)
     with tenant(gateway) as session:
         switch_source(session, number, enabled=False, actor="test")
     gateway.wait_until(lambda: not source(gateway, number).is_running, 30)
     assert not all(here(gateway, study) for study in studies)
     with tenant(gateway) as session:
+        name = get_source(session, number).name
+        update_source(
+            session, number, name=name, kind="dicomweb", settings=settings, enabled=False,
+            actor="test",
+        )  # fmt: skip
         switch_source(session, number, enabled=True, actor="test")
     gateway.wait_until(lambda: all(here(gateway, study) for study in studies), 60)
 
@@ -301,13 +284,16 @@ def test_a_poller_that_is_killed_while_a_dicom_source_delivers_goes_on(
     patient = f"P{uuid.uuid4().hex[:8]}"
     studies = [put(stock, patient, 8, seed=f"{patient} {number}") for number in range(10)]
     _know(stock, "ARGONATH", 104)
-    _know(stock, "NORTH", gateway.dicom_port)
-    add("dimse", **by_dimse(stock, patient))
-    gateway.wait_until(lambda: any(here(gateway, study) for study in studies), 60)
-    kill_polling(gateway)
-    assert any(here(gateway, study) < 8 for study in studies), "it was too quick"
-    gateway.wait_until(lambda: all(here(gateway, study) == 8 for study in studies), 90)
-    gateway.wait_until(lambda: all(_is_settled(gateway, study) for study in studies), 60)
+    with Line(gateway.dicom_port) as line:
+        line.hold_after(bytes_of(20))
+        _know(stock, "NORTH", line.port)
+        add("dimse", **by_dimse(stock, patient))
+        gateway.wait_until(lambda: any(here(gateway, study) for study in studies), 60)
+        kill_polling(gateway)
+        assert any(here(gateway, study) < 8 for study in studies)
+        line.mend()
+        gateway.wait_until(lambda: all(here(gateway, study) == 8 for study in studies), 90)
+        gateway.wait_until(lambda: all(_is_settled(gateway, study) for study in studies), 60)
     gateway.wait_until(gateway.is_ready, 60)
 
 

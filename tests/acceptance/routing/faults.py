@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +18,7 @@ import psycopg
 
 from extensions.routing.sending.recording import MOST_UNWRITTEN
 from tests.acceptance.conftest import CHECKOUT, RunningGateway, free_port
+from tests.acceptance.line import Line
 from tests.acceptance.watching import Repeated
 
 
@@ -83,70 +82,6 @@ class FaultyReceiver:
         return (self.folder / "received").read_text().split()
 
 
-class Proxy:
-    """A TCP line to a receiver, which can be cut in the middle of an object."""
-
-    def __init__(self, upstream: int) -> None:
-        self._upstream = upstream
-        self._budget: int | None = None  # bytes that still pass before the line is cut
-        self._lock = threading.Lock()
-        self._server = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port: int = self._server.getsockname()[1]
-        self.cuts = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut_after(self, count: int) -> None:
-        """Whichever connection carries the byte after so many is cut, once."""
-        with self._lock:
-            self._budget = count
-
-    def mend(self) -> None:
-        with self._lock:
-            self._budget = None
-
-    def close(self) -> None:
-        self._server.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):  # it is closed
-            while True:
-                caller, _ = self._server.accept()
-                try:
-                    receiver = socket.create_connection(("127.0.0.1", self._upstream), timeout=5)
-                except OSError:
-                    caller.close()
-                    continue
-                ends = (caller, receiver)
-                for end in ends:
-                    end.settimeout(None)
-                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                for pair in (ends, ends[::-1]):
-                    threading.Thread(target=self._pump, args=pair, daemon=True).start()
-
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(16384):
-                if (passed := self._pass(len(data))) < len(data):
-                    sink.sendall(data[:passed])
-                    break
-                sink.sendall(data)
-        for end in (source, sink):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-
-    def _pass(self, count: int) -> int:
-        with self._lock:
-            if self._budget is None:
-                return count
-            if self._budget >= count:
-                self._budget -= count
-                return count
-            passed, self._budget = self._budget, None
-            self.cuts += 1
-            return passed
-
-
 def most_repeats(destinations: int, instances: int) -> Mapping[str, int]:
     """How many instances each kind of fault may have sent once more, in studies of `instances`.
 
@@ -174,13 +109,13 @@ class Monkey:
         self,
         gateway: RunningGateway,
         receivers: Sequence[Receiver],
-        proxies: Sequence[Proxy],
+        lines: Sequence[Line],
         *,
         instances: int,
         seed: int,
         long_hangs: bool,
     ) -> None:
-        self._gateway, self._receivers, self._proxies = gateway, receivers, proxies
+        self._gateway, self._receivers, self._lines = gateway, receivers, lines
         self._most_repeats = most_repeats(len(receivers), instances)
         self._random = random.Random(seed)
         self._long_hangs = long_hangs
@@ -200,8 +135,8 @@ class Monkey:
             if self._kinds[kind]():
                 self.done[kind] += 1
         self._repair(float("inf"))
-        for proxy in self._proxies:
-            proxy.mend()
+        for line in self._lines:
+            line.mend()
 
     @property
     def repeats(self) -> int:
@@ -267,7 +202,7 @@ class Monkey:
 
     def _cut(self) -> bool:
         # An object has some 35 kB.
-        self._random.choice(self._proxies).cut_after(self._random.randrange(1, 70_000))
+        self._random.choice(self._lines).cut_after(self._random.randrange(1, 70_000))
         return True
 
 

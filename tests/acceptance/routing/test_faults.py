@@ -24,8 +24,9 @@ from extensions.routing import destinations, ledger
 from gateway.errors import DatabaseUnavailable
 from gateway.phantom import ct_phantom
 from tests.acceptance.conftest import RunningGateway, make_gateway
+from tests.acceptance.line import Line
 from tests.acceptance.routing import test_forwarding
-from tests.acceptance.routing.faults import FaultyReceiver, Ledger, Monkey, Proxy, Receiver, uid_of
+from tests.acceptance.routing.faults import FaultyReceiver, Ledger, Monkey, Receiver, uid_of
 from tests.acceptance.routing.test_forwarding import routing
 from tests.routing_rules import add_rule, remove_rule
 
@@ -42,7 +43,7 @@ class Hospital:
     """The destinations by name, and what lies before them."""
 
     receivers: dict[str, Receiver]
-    proxies: list[Proxy]
+    lines: list[Line]
 
 
 @pytest.fixture(scope="module")
@@ -63,30 +64,30 @@ def hospital(gateway: RunningGateway, tmp_path: Path) -> Iterator[Hospital]:
         f"two-{mark}": FaultyReceiver(tmp_path / "two"),
         f"dcmtk-{mark}": test_forwarding.Receiver(tmp_path / "dcmtk", "Fault"),
     }
-    proxies = []
+    lines = []
     for name, receiver in receivers.items():
         receiver.start()
-        proxies.append(Proxy(receiver.port))
+        lines.append(Line(receiver.port))
         with routing(gateway) as session:
             destinations.create_destination(
-                session, name=name, kind="dimse", settings=_settings(proxies[-1]), actor="test"
+                session, name=name, kind="dimse", settings=_settings(lines[-1]), actor="test"
             )
     with routing(gateway) as session:
         forwards = [{"forward": {"to": name}} for name in receivers]
         add_rule(session, mark, "", ("PatientName", "equals", f"Fault^{mark}"), actions=forwards)
-    yield Hospital(receivers, proxies)
+    yield Hospital(receivers, lines)
     with routing(gateway) as session:
         remove_rule(session, mark)
         for each in destinations.list_destinations(session):
             if each.name in receivers:
                 destinations.delete_destination(session, each.destination_id, actor="test")
-    for proxy, receiver in zip(proxies, receivers.values(), strict=True):
-        proxy.close()
+    for line, receiver in zip(lines, receivers.values(), strict=True):
+        line.close()
         receiver.kill()
 
 
-def _settings(proxy: Proxy) -> dict[str, object]:
-    return {"host": "127.0.0.1", "port": proxy.port, "called_aet": "RECEIVER"}
+def _settings(line: Line) -> dict[str, object]:
+    return {"host": "127.0.0.1", "port": line.port, "called_aet": "RECEIVER"}
 
 
 class Modality(threading.Thread):
@@ -133,7 +134,7 @@ def test_every_destination_gets_everything_once_whatever_breaks(
     monkey = Monkey(
         gateway,
         receivers,
-        hospital.proxies,
+        hospital.lines,
         instances=SLICES,
         seed=SEED,
         long_hangs=ROUNDS > 1,
