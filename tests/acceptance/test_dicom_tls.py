@@ -22,6 +22,7 @@ from extensions.routing import labels
 from gateway.phantom import ct_phantom
 from tests.acceptance.committing import Modality, n_action, request
 from tests.acceptance.conftest import RunningGateway, free_port, make_gateway, study_uid_of
+from tests.acceptance.line import Line
 from tests.acceptance.routing.test_forwarding import routing
 from tests.acceptance.trail import last_record, records
 from tests.certificates import Authority, Pair
@@ -328,26 +329,25 @@ def test_killing_the_port_in_the_middle_loses_nothing_that_was_acknowledged(
     for index, content in enumerate(ct_phantom(400, seed=seed)):
         files.append(tmp_path / f"{index:03}.dcm")
         files[-1].write_bytes(content)
-    sending = subprocess.Popen(
-        ["/usr/bin/storescu", "-v", "-R", "+tls", tls.ct1.key, tls.ct1.certificate, "+cf",
-         tls.server, "-aec", "NORTH", "-aet", "CT1", "localhost", str(tls.port), *files],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert sending.stdout is not None
-    acknowledged = 0
-    for line in sending.stdout:
-        acknowledged += "Received Store Response (Success)" in line
-        if acknowledged == 20:
-            break
-    tls.gateway.kill("edge:dicom-tls")
-    acknowledged += sending.stdout.read().count("Received Store Response (Success)")
-    sending.stdout.close()
-    assert sending.wait(30) != 0
-    assert 20 <= acknowledged < 400
+    said = tmp_path / "said"
+
+    def acknowledged() -> int:
+        return said.read_text().count("Received Store Response (Success)")
+
+    with Line(tls.port) as line, said.open("w") as told:
+        line.hold_after(40 * files[0].stat().st_size)
+        sending = subprocess.Popen(
+            ["/usr/bin/storescu", "-v", "-R", "+tls", tls.ct1.key, tls.ct1.certificate, "+cf",
+             tls.server, "-aec", "NORTH", "-aet", "CT1", "localhost", str(line.port), *files],
+            stdout=told, stderr=told,
+        )  # fmt: skip
+        tls.gateway.kill("edge:dicom-tls", when=lambda: acknowledged() >= 20)
+        assert sending.wait(30) != 0
+    assert 20 <= acknowledged() <= 40
     study = study_uid_of(files[0])
     key = tls.gateway.north_key
     stored = tls.gateway.get(f"/dicom-web/studies/{study}/instances", key).json()
-    assert len(stored) >= acknowledged
+    assert len(stored) >= acknowledged()
     tls.gateway.wait_until(lambda: echo(tls).returncode == 0, 20)
     again = tls.dcmtk("storescu", "-R", *files, shows=tls.ct1, called="NORTH", calling="CT1")
     assert again.returncode == 0, again.stderr

@@ -109,6 +109,7 @@ def names_in(gateway: RunningGateway, key: str, study_uid: str) -> list[str]:
 
 
 OURS = "North Hospital"
+SLICES = 100
 
 
 def test_what_a_modality_stores_is_corrected_and_says_what_it_was(
@@ -241,7 +242,7 @@ def test_a_rule_holds_within_a_second_of_its_saving(north: RunningGateway) -> No
 def test_what_was_acknowledged_when_orthanc_is_killed_is_there_and_corrected(
     north: RunningGateway, tmp_path: Path
 ) -> None:
-    studies = [series(tmp_path / str(number), 40) for number in range(4)]
+    studies = [series(tmp_path / str(number), SLICES) for number in range(4)]
 
     def on_disk() -> int:
         return sum(1 for _ in (north.data / "orthanc").rglob("*-*-*-*-*"))
@@ -262,4 +263,4 @@ def test_what_was_acknowledged_when_orthanc_is_killed_is_there_and_corrected(
             assert now.InstitutionName == OURS
         if told:
             assert set(names_in(north, north.north_key, study_uid_of(files[0]))) == {OURS}
-    assert 0 < acknowledged < 160
+    assert 0 < acknowledged < 4 * SLICES
