@@ -218,10 +218,11 @@ def delete_destination(
         raise Conflict(f"Rule {used_by[0]!r} forwards to {destination.name!r}; change that rule.")
     line.lock(session, destination_id)
     session.execute(
+        "WITH ours AS (SELECT delivery_id FROM delivery WHERE destination_id = %s "
+        "ORDER BY delivery_id FOR NO KEY UPDATE) "  # as ledger.lock does
         "UPDATE delivery_instance i SET state = 'failed', cause = %s, updated_at = now() "
-        "FROM delivery d WHERE d.delivery_id = i.delivery_id AND d.destination_id = %s "
-        "AND i.state IN ('planned', 'sending')",
-        ["The destination was removed.", destination_id],
+        "FROM ours WHERE i.delivery_id = ours.delivery_id AND i.state IN ('planned', 'sending')",
+        [destination_id, "The destination was removed."],
     )
     waiting = {"destination_id": destination_id}
     jobs.call_off(session, extension="routing", task="deliver", arguments=waiting)

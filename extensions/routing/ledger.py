@@ -218,6 +218,18 @@ def failures(session: Session, *, limit: int = 50, offset: int = 0) -> list[Deli
     return [_delivery(row) for row in rows]
 
 
+def lock(session: Session, *delivery_ids: int) -> None:
+    """What nobody else changes until the session ends: deliveries and what they hold.
+
+    Whoever changes instances locks their destination first, if at all, then their delivery, and
+    then them: so no two wait for each other.
+    """
+    session.execute(
+        "SELECT FROM delivery WHERE delivery_id = ANY(%s) ORDER BY delivery_id FOR NO KEY UPDATE",
+        [list(delivery_ids)],
+    )
+
+
 def release(session: Session, delivery_id: int, *, actor: str, origin: str = "") -> int:
     """Try again, now, what failed, was cancelled or waits; how many instances that are.
 
@@ -274,6 +286,7 @@ def cancel(session: Session, delivery_id: int, *, actor: str, origin: str = "") 
     """
     row = _row(session, delivery_id)
     line.lock(session, row["destination_id"])
+    lock(session, delivery_id)
     session.execute(
         "UPDATE delivery_instance SET state = 'cancelled', updated_at = now(), "
         "cause = rtrim(%(by)s || CASE state WHEN 'failed' THEN ' ' || cause ELSE '' END) "
@@ -286,6 +299,7 @@ def cancel(session: Session, delivery_id: int, *, actor: str, origin: str = "") 
 
 
 def _plan_again(session: Session, delivery_ids: list[int], states: list[InstanceState]) -> None:
+    lock(session, *delivery_ids)
     session.execute(
         "UPDATE delivery_instance SET state = 'planned', updated_at = now() "
         "WHERE delivery_id = ANY(%s) AND state = ANY(%s)",

@@ -1,4 +1,7 @@
-"""Writing the ledger while a study is planned and sent. All functions take a tenant's session."""
+"""Writing the ledger while a study is planned and sent. All functions take a tenant's session.
+
+Each locks a delivery before its instances (`ledger.lock`).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from extensions.routing.causes import STUDY_DELETED
 from extensions.routing.destinations import Destination
-from extensions.routing.ledger import Delivery, Instance, instances_of
+from extensions.routing.ledger import Delivery, Instance, instances_of, lock
 from extensions.routing.sending import line
 from gateway import audit
 from gateway.actions import Subject
@@ -145,12 +148,12 @@ def sending(session: Session, delivery: Delivery, uids: Sequence[str]) -> set[st
     off.
     """
     rows = session.execute(
-        "UPDATE delivery_instance SET state = 'sending', updated_at = now() "
-        "WHERE delivery_id = %s AND sop_instance_uid = ANY(%s) "
-        "AND state IN ('planned', 'sending') "
-        "AND EXISTS (SELECT FROM delivery d JOIN destination x USING (destination_id) "
-        "WHERE d.delivery_id = %s AND d.attempts = %s AND x.enabled) RETURNING sop_instance_uid",
-        [delivery.delivery_id, list(uids), delivery.delivery_id, delivery.attempts],
+        "WITH ours AS (SELECT delivery_id FROM delivery d JOIN destination USING (destination_id) "
+        "WHERE delivery_id = %s AND attempts = %s AND enabled FOR NO KEY UPDATE OF d) "
+        "UPDATE delivery_instance i SET state = 'sending', updated_at = now() FROM ours "
+        "WHERE i.delivery_id = ours.delivery_id AND sop_instance_uid = ANY(%s) "
+        "AND state IN ('planned', 'sending') RETURNING sop_instance_uid",
+        [delivery.delivery_id, delivery.attempts, list(uids)],
     )
     return {row["sop_instance_uid"] for row in rows}
 
@@ -162,16 +165,18 @@ def record(session: Session, delivery_id: int, *outcomes: Outcome) -> None:
     """
     uids = [outcome.sop_instance_uid for outcome in outcomes]
     session.execute(
+        "WITH ours AS (SELECT FROM delivery WHERE delivery_id = %s FOR NO KEY UPDATE) "
         "UPDATE delivery_instance i SET state = o.state, remote_status = o.remote_status, "
         "cause = o.cause, sent_as = o.sent_as, sent_series = o.sent_series, "
         "sent_study = o.sent_study, attempts = attempts + 1, updated_at = now() "
-        "FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], "
+        "FROM ours, unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], "
         "%s::text[]) AS o (uid, state, remote_status, cause, sent_as, sent_series, sent_study) "
         # Named twice: so they are found by the key, whatever PostgreSQL takes the table to be like.
         "WHERE delivery_id = %s AND sop_instance_uid = ANY(%s) AND sop_instance_uid = o.uid "
         "AND i.state NOT IN ('delivered', 'verified') "
         "AND (i.state <> 'cancelled' OR o.state = 'delivered')",
         [
+            delivery_id,
             uids,
             [outcome.state for outcome in outcomes],
             [outcome.remote_status for outcome in outcomes],
@@ -188,6 +193,7 @@ def record(session: Session, delivery_id: int, *outcomes: Outcome) -> None:
 
 def fail_all(session: Session, delivery_id: int, cause: str) -> None:
     """Nothing more of this delivery can be sent."""
+    lock(session, delivery_id)
     session.execute(
         "UPDATE delivery_instance SET state = 'failed', cause = %s, updated_at = now() "
         "WHERE delivery_id = %s AND state IN ('planned', 'sending')",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from extensions.routing import destinations, progress, rulebook
+from extensions.routing import destinations, ledger, progress, rulebook
 from extensions.routing.rules.rule import RuleDocument
 from extensions.routing.sending import line
 from gateway import audit, jobs
@@ -102,6 +102,7 @@ def _require_plain(
 
 
 def _again(session: Session, delivery_id: int) -> None:
+    ledger.lock(session, delivery_id)
     session.execute(
         "UPDATE delivery_instance SET state = 'planned', cause = '', attempts = 0, "
         "verified_at = NULL, updated_at = now() WHERE delivery_id = %s AND state <> 'sending'",

@@ -14,6 +14,7 @@ from itertools import batched
 
 from psycopg.types.json import Jsonb
 
+from extensions.routing import ledger
 from extensions.routing.destination_settings import DimseSettings
 from extensions.routing.ledger import Delivery, Instance
 from extensions.routing.sending import commitment, committing, line
@@ -176,6 +177,7 @@ def settle(session: Session, delivery: Delivery, transaction: str, report: Repor
     Nothing happens unless the transaction is open.
     """
     line.lock(session, delivery.destination_id)
+    ledger.lock(session, delivery.delivery_id)
     row = session.execute(
         "SELECT instances FROM commitment_request "
         "WHERE transaction_uid = %s AND delivery_id = %s AND causes IS NULL FOR UPDATE",

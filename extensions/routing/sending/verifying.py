@@ -72,6 +72,7 @@ def run(context: TaskContext, delivery_id: int) -> None:
     found = {i.sop_instance_uid for i in instances} - missing.keys()
     with context.database.tenant_session(context.tenant_id) as session:
         line.lock(session, delivery.destination_id)
+        ledger.lock(session, delivery_id)
         transactions.forget(session, delivery_id)
         checks = _note(session, delivery_id, found)
         if missing and checks >= CHECKS:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from extensions.routing import causes, destinations, ledger, progress
@@ -9,7 +12,7 @@ from extensions.routing.ledger import Delivery, Filter
 from extensions.routing.progress import Outcome
 from gateway.actions import Subject
 from gateway.archive import Reference
-from gateway.db import Database
+from gateway.db import Database, Session
 from gateway.events import StudyStable, publish
 from tests.integration.routing.conftest import STUDY, FakeArchive, Receiver, make_file
 from tests.integration.routing.test_forwarding import forward
@@ -67,6 +70,40 @@ def test_a_run_that_was_taken_over_sends_nothing_more(database: Database, planne
         assert progress.sending(session, second, [UID])
         progress.wait(session, first, error="late")
     assert instance(database, planned).state == "sending", "the second run's word stands"
+
+
+type Deed = Callable[[Session, Delivery], object]
+DEEDS: dict[str, Deed] = {
+    "an answer": lambda session, run: progress.record(
+        session, run.delivery_id, Outcome(UID, True, False, "0x0000")
+    ),
+    "leave to send": lambda session, run: progress.sending(session, run, [UID]),
+    "the study's end": lambda session, run: progress.fail_all(session, run.delivery_id, "Gone."),
+    "a cancelling": lambda session, run: ledger.cancel(session, run.delivery_id, actor="nora"),
+}
+
+
+@pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS)
+def test_what_happens_while_a_later_run_begins_neither_stops_it_nor_is_stopped(
+    database: Database, planned: int, deed: Deed
+) -> None:
+    """Two such once waited for each other until PostgreSQL ended one of them."""
+    run = begin(database, planned)
+    with database.tenant_session("north") as session:
+        progress.sending(session, run, [UID])
+
+    def do() -> None:
+        with database.tenant_session("north") as session:
+            deed(session, run)
+
+    with ThreadPoolExecutor(1) as pool:
+        with database.tenant_session("north") as session:
+            ledger.lock(session, planned)
+            done = pool.submit(do)
+            waits = "SELECT FROM pg_locks WHERE NOT granted"
+            until(lambda: session.execute(waits).fetchone() is not None)
+            progress.begin(session, planned)
+        done.result(10)
 
 
 def test_an_acknowledgement_counts_whoever_brings_it_and_for_ever(
