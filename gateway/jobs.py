@@ -185,14 +185,18 @@ def try_again(session: Session, job: Job, *, delay_s: float, error: str, free: b
     return updated
 
 
-def hurry(session: Session, *, extension: str, task: str, arguments: Mapping[str, Any]) -> None:
-    """What has these arguments and waits is tried now; what runs and fails is, too."""
-    session.execute(
+def hurry(session: Session, *, extension: str, task: str, arguments: Mapping[str, Any]) -> bool:
+    """What has these arguments and waits is tried now; what runs and fails is, too.
+
+    False: there is none.
+    """
+    cursor = session.execute(
         "UPDATE job SET run_at = now() WHERE state IN ('waiting', 'running') "
         "AND extension = %s AND task = %s AND arguments @> %s",
         [extension, task, Jsonb(dict(arguments))],
     )
     session.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+    return cursor.rowcount > 0
 
 
 def wake(session: Session, job_id: int | None, delay_s: float) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from extensions.routing import runs
 from extensions.routing.runs import Run
 from gateway import audit
 from gateway.actions import Effect, NeedsPerson, Step, Subject
 from gateway.archive import Reference
 from gateway.context import TaskContext
-from gateway.errors import GatewayError, NotFound
+from gateway.errors import DatabaseUnavailable, GatewayError, NotFound
+from gateway.jobs import Postpone
 
 
 class Discarded(GatewayError):
@@ -16,7 +19,7 @@ class Discarded(GatewayError):
 
 
 def act(context: TaskContext, run_id: int) -> None:
-    """Go on with a run where it is; what can be tried again is raised."""
+    """Go on with a run where it is; what can be tried again is noted, and raised."""
     with context.database.tenant_session(context.tenant_id) as session:
         run = runs.get_run(session, run_id)
     if run.state != "running":
@@ -36,8 +39,13 @@ def act(context: TaskContext, run_id: int) -> None:
             elif number >= run.next_step:
                 action.run(context, settings, _subject(run, caught, transforms))
         except GatewayError as error:
-            _failed(context, run, number, error)
+            # What cannot even be read may stand before the action that is next.
+            _failed(context, run, max(number, run.next_step), error)
             return
+        except Exception as error:
+            told = f"{type(error).__name__} in the action's code; the worker's log tells where."
+            _note(context, run, number, told)
+            raise
         if number >= run.next_step and not _done(context, run, number):
             return  # it has begun anew, by another job
 
@@ -69,7 +77,17 @@ def _failed(context: TaskContext, run: Run, number: int, error: GatewayError) ->
         case _ if error.permanent:
             _stop(context, run, number, "failed", str(error))
         case _:
+            told = error.detail if isinstance(error, Postpone) else str(error)
+            _note(context, run, number, told)
             raise error
+
+
+def _note(context: TaskContext, run: Run, number: int, cause: str) -> None:
+    with (
+        suppress(DatabaseUnavailable),
+        context.database.tenant_session(context.tenant_id) as session,
+    ):
+        runs.note(session, run, number, cause)
 
 
 def _stop(context: TaskContext, run: Run, number: int, state: runs.State, cause: str) -> None:

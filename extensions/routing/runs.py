@@ -2,7 +2,8 @@
 
 A run is *running* until all actions of its rule are done, *held* while it waits for a person, or
 *failed* or *discarded* for good. It begins anew when the rule catches more instances of the study,
-or a person asks for it again.
+or a person asks for it again. Of one that is running `cause` is why its next action was tried in
+vain, and `updated_at` when the last one was done.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from gateway.errors import Conflict, GatewayError, NotFound
 type State = Literal["running", "held", "done", "failed", "discarded"]
 
 STATES: tuple[State, ...] = ("running", "held", "done", "failed", "discarded")
+_ATTENTION = (
+    "(state IN ('held', 'failed') OR state = 'running' AND updated_at < now() - interval '10 min')"
+)
 QUEUES: Mapping[str, str] = {"urgent": "urgent", "normal": "default", "off-peak": "default"}
 
 
@@ -147,19 +151,19 @@ def runs_of_study(session: Session, study_uid: str) -> list[Run]:
 
 
 def needing_attention(session: Session, *, limit: int = 50, offset: int = 0) -> list[Run]:
-    """What is held or has failed, latest first."""
+    """What is held or has failed, or has long been running; latest first."""
     rows = session.execute(
-        "SELECT * FROM rule_run WHERE state IN ('held', 'failed') "
-        "ORDER BY updated_at DESC, run_id DESC LIMIT %s OFFSET %s",
+        f"SELECT * FROM rule_run WHERE {_ATTENTION} "  # noqa: S608  ours
+        "ORDER BY updated_at DESC, run_id DESC LIMIT %s OFFSET %s".encode(),
         [limit, offset],
     )
     return [_read(row) for row in rows]
 
 
 def count_needing_attention(session: Session) -> int:
-    """How many are held or have failed."""
+    """How many are held or have failed, or have long been running."""
     row = session.execute(
-        "SELECT count(*) AS n FROM rule_run WHERE state IN ('held', 'failed')"
+        f"SELECT count(*) AS n FROM rule_run WHERE {_ATTENTION}".encode()  # noqa: S608  ours
     ).fetchone()
     return int(row["n"]) if row else 0
 
@@ -172,6 +176,15 @@ def step_done(session: Session, run: Run, number: int) -> bool:
     )
 
 
+def note(session: Session, run: Run, number: int, cause: str) -> None:
+    """Why action `number` was not done yet; it is tried again by itself."""
+    session.execute(
+        "UPDATE rule_run SET cause = %(cause)s WHERE run_id = %(run)s AND next_step = %(number)s "
+        "AND state = 'running' AND round = %(round)s AND cause <> %(cause)s",
+        {"cause": cause, "run": run.run_id, "number": number, "round": run.round},
+    )
+
+
 def stop(session: Session, run: Run, number: int, state: State, cause: str) -> bool:
     """Action `number` holds, fails or discards the run."""
     return _update(
@@ -180,8 +193,11 @@ def stop(session: Session, run: Run, number: int, state: State, cause: str) -> b
 
 
 def release(session: Session, run_id: int, *, actor: str, origin: str = "") -> None:
-    """Go on with a run that is held or has failed; a plain *hold* is passed. Raises `Conflict`."""
-    run = _wanted(session, run_id, "held", "failed")
+    """Go on now with a run that is held, has failed or was tried in vain; a plain *hold* is passed.
+
+    Raises `Conflict`.
+    """
+    run = _wanted(session, run_id, "running", "held", "failed")
     passed = int(run.state == "held" and run.steps[run.next_step].action == "hold")
     number = run.next_step + passed
     state = "done" if number == len(run.steps) else "running"
@@ -190,7 +206,8 @@ def release(session: Session, run_id: int, *, actor: str, origin: str = "") -> N
         "WHERE run_id = %s",
         [state, number, run_id],
     )
-    if state == "running":
+    # The job of one that is not running has ended, or is about to.
+    if state == "running" and not (run.state == "running" and _hurry(session, run_id)):
         _enqueue(session, run.tenant_id, run_id, run.study_instance_uid, run.priority)
     _audit(session, run, "release-study", actor, origin, run.cause)
 
@@ -253,6 +270,10 @@ def _enqueue(session: Session, tenant_id: str, run_id: int, study_uid: str, prio
         queue=QUEUES[priority],
         max_attempts=1000,
     )
+
+
+def _hurry(session: Session, run_id: int) -> bool:
+    return jobs.hurry(session, extension="routing", task="act", arguments={"run_id": run_id})
 
 
 def _update(session: Session, run: Run, what: str, values: list[object], *, at: int) -> bool:

@@ -1,7 +1,7 @@
 """What of a tenant is stuck, each cause on its own. Takes a tenant's session.
 
 Of what a destination answered only its status is told, never its words, and nothing of what a rule
-failed of, which may be an extension's words: they may name a patient.
+failed of or waits for, which may be an extension's words: they may name a patient.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ _TROUBLE = """
            array_agg(cause ORDER BY number DESC) AS causes
     FROM counted GROUP BY what, kind
     UNION ALL
-    SELECT 'rule ' || rule_name, state, count(*),
+    SELECT 'rule ' || rule_name, CASE state WHEN 'running' THEN 'waiting' ELSE state END, count(*),
            array_agg(DISTINCT CASE state WHEN 'held' THEN cause ELSE '' END)
-    FROM rule_run WHERE (state = 'held' AND updated_at < %(old)s)
+    FROM rule_run WHERE (state IN ('held', 'running') AND updated_at < %(old)s)
                      OR (state = 'failed' AND updated_at > %(recent)s)
     GROUP BY 1, 2
     ORDER BY 1, 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -85,6 +86,29 @@ def test_a_rule_whose_delivery_is_held_is_not_shown_as_done(admin: FlaskClient, 
 
 def test_that_a_delivery_is_held_is_in_the_study_s_audit(database: Database, held: int) -> None:
     assert audit_of(database, "hold-delivery") == [(f"study {UID}", f"to PACS: {WHY}")]
+
+
+def test_a_rule_that_gets_no_further_says_why_and_after_ten_minutes_stands_under_attention(
+    admin: FlaskClient, database: Database, owner_url: str
+) -> None:
+    with database.tenant_session("north") as session:
+        run_id = runs.begin(
+            session, study_uid=UID, series_uid="", rule_name="rule", version=1, reason=[],
+            steps=[Step("notify", {"webhook": "RIS"})], priority="normal", instances=1,
+        )  # fmt: skip
+        assert run_id is not None
+        runs.note(session, runs.get_run(session, run_id), 0, "RIS is away.")
+    assert "RIS is away." in page_of(admin, f"/studies/{UID}")
+    assert "Nothing waits for you" in page_of(admin, "/routing/rules/attention")
+    with psycopg.connect(owner_url) as owner:
+        owner.execute("UPDATE rule_run SET updated_at = now() - interval '11 minutes'")
+    assert "1 need a decision" in page_of(admin, "/")
+    page = page_of(admin, "/routing/rules/attention")
+    assert "RIS is away." in page
+    assert ">Try now</button>" in page
+    assert admin.post(f"/routing/rules/runs/{run_id}/release").status_code == 303
+    assert "Nothing waits for you" in page_of(admin, "/routing/rules/attention")
+    assert audit_of(database, "release-study") == [(f"study {UID}", "rule rule: RIS is away.")]
 
 
 def test_a_destination_that_does_not_answer_is_on_the_overview_while_something_waits_for_it(

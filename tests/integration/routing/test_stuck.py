@@ -11,10 +11,10 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from extensions.routing import destinations, ledger, progress, stuck, webhooks
+from extensions.routing import destinations, ledger, progress, runs, stuck, webhooks
 from extensions.routing.progress import Outcome
 from gateway import identity
-from gateway.actions import Actions, Subject
+from gateway.actions import Actions, Step, Subject
 from gateway.archive import Archive, Reference
 from gateway.context import TaskContext
 from gateway.db import Database
@@ -251,6 +251,25 @@ def test_the_alert_calls_its_webhook_which_cannot_be_deleted(
     assert body["stuck"] == [
         {"what": "destination PACS", "how": "failed", "number": 1, "causes": ["0xA900"]}
     ]
+
+
+def test_a_rule_that_gets_no_further_is_told_without_its_words(
+    database: Database, owner_url: str, looking: TaskContext, mailbox: Mailbox
+) -> None:
+    with database.tenant_session("north") as session:
+        run_id = runs.begin(
+            session, study_uid=STUDY, series_uid="", rule_name="A", version=1, reason=[],
+            steps=[Step("notify", {"webhook": "RIS"})], priority="normal", instances=1,
+        )  # fmt: skip
+        assert run_id is not None
+        runs.note(session, runs.get_run(session, run_id), 0, "Doe^Jane is unknown.")
+    look(looking)
+    assert told(mailbox) == []
+    with psycopg.connect(owner_url) as owner:
+        owner.execute("UPDATE rule_run SET updated_at = now() - interval '11 minutes'")
+    look(looking)
+    look(looking)
+    assert told(mailbox) == [("admin@example.org", "rule A: 1 waiting")]
 
 
 def test_without_a_mail_server_nothing_counts_as_told(
