@@ -63,13 +63,13 @@ def result_noted(event: ResultNoted, context: TaskContext) -> None:
 def study_deleted(event: StudyDeleted, context: TaskContext) -> None:
     """What was not delivered of a deleted study never will be: say so."""
     with context.database.tenant_session(context.tenant_id) as session:
+        found = ledger.deliveries_of_study(session, event.study_instance_uid)
+        for place in sorted({each.destination_id for each in found if each.destination_id}):
+            line.lock(session, place)
         facts_store.forget(session, event.study_instance_uid)
         labels.forget(session, event.study_instance_uid)
         tryouts.forget(session, event.study_instance_uid)
         runs.forget_values(session, event.study_instance_uid)
-        found = ledger.deliveries_of_study(session, event.study_instance_uid)
-        for place in sorted({each.destination_id for each in found if each.destination_id}):
-            line.lock(session, place)
         for delivery in found:
             progress.fail_all(session, delivery.delivery_id, causes.STUDY_DELETED)
             line.leave(session, delivery.delivery_id)
