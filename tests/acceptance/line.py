@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 
 class Line:
@@ -22,17 +20,6 @@ class Line:
         self.port: int = self._server.getsockname()[1]
         self.cuts = 0
         threading.Thread(target=self._accept, daemon=True).start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def cut_after(self, count: int) -> None:
         """Whichever connection carries the byte after so many is cut, once."""

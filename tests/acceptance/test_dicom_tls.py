@@ -334,7 +334,7 @@ def test_killing_the_port_in_the_middle_loses_nothing_that_was_acknowledged(
     def acknowledged() -> int:
         return said.read_text().count("Received Store Response (Success)")
 
-    with Line(tls.port) as line, said.open("w") as told:
+    with contextlib.closing(Line(tls.port)) as line, said.open("w") as told:
         line.hold_after(40 * files[0].stat().st_size)
         sending = subprocess.Popen(
             ["/usr/bin/storescu", "-v", "-R", "+tls", tls.ct1.key, tls.ct1.certificate, "+cf",

@@ -59,8 +59,8 @@ def test_an_orthanc_that_was_killed_is_back_soon_and_the_audit_says_when_it_last
     time.sleep(3)  # what was stored by STOW-RS just before would be named, too
     last = last_record(gateway)
     gateway.kill("node:orthanc")
-    gateway.wait_until(lambda: len(decisions(gateway, after=last)) > 0)
-    gateway.wait_until(gateway.is_ready)
+    gateway.wait_until(lambda: len(decisions(gateway, after=last)) > 0, 10)
+    gateway.wait_until(gateway.is_ready, 10)
     (record,) = decisions(gateway, after=last)
     assert (record["action"], record["verdict"]) == (UNCLEAN, "failed")
     assert "Last known alive 20" in record["detail"]

@@ -10,7 +10,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -176,7 +176,7 @@ def test_a_killed_poller_goes_on_where_it_was(
 ) -> None:
     patient = f"P{uuid.uuid4().hex[:8]}"
     study = put(stock, patient, 60)
-    with Line(stock.http_port) as line:
+    with closing(Line(stock.http_port)) as line:
         line.hold_after(bytes_of(20))
         url = f"http://127.0.0.1:{line.port}/dicom-web"
         add("dicomweb", **by_dicomweb(stock, patient) | {"url": url, "timeout_s": 60})
@@ -284,7 +284,7 @@ def test_a_poller_that_is_killed_while_a_dicom_source_delivers_goes_on(
     patient = f"P{uuid.uuid4().hex[:8]}"
     studies = [put(stock, patient, 8, seed=f"{patient} {number}") for number in range(10)]
     _know(stock, "ARGONATH", 104)
-    with Line(gateway.dicom_port) as line:
+    with closing(Line(gateway.dicom_port)) as line:
         line.hold_after(bytes_of(20))
         _know(stock, "NORTH", line.port)
         add("dimse", **by_dimse(stock, patient))
