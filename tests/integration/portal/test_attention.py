@@ -18,6 +18,7 @@ from tests.integration.portal.test_deliveries import (  # noqa: F401  a fixture
     plan,
     rows_of,
 )
+from tests.routing_rules import begin_run
 
 WHY = "The crosswalk table has no row."
 
@@ -32,11 +33,7 @@ def held(app: Flask, database: Database, pacs: Destination) -> int:  # noqa: F81
     """The rule is done with the study of north, and the delivery that it planned is held."""
     number = plan(database, pacs, UID)
     with database.tenant_session("north") as session:
-        runs.begin(
-            session, study_uid=UID, series_uid="", rule_name="rule", version=1, reason=[],
-            steps=[Step("forward", {"to": "PACS"})], priority="normal", instances=1,
-        )  # fmt: skip
-        (run,) = runs.runs_of_study(session, UID)
+        run = begin_run(session, UID, "rule", Step("forward", {"to": "PACS"}))
         assert runs.step_done(session, run, 0)
         progress.hold(session, ledger.get_delivery(session, number), WHY)
     return number
@@ -92,12 +89,8 @@ def test_a_rule_that_gets_no_further_says_why_and_after_ten_minutes_stands_under
     admin: FlaskClient, database: Database, owner_url: str
 ) -> None:
     with database.tenant_session("north") as session:
-        run_id = runs.begin(
-            session, study_uid=UID, series_uid="", rule_name="rule", version=1, reason=[],
-            steps=[Step("notify", {"webhook": "RIS"})], priority="normal", instances=1,
-        )  # fmt: skip
-        assert run_id is not None
-        runs.note(session, runs.get_run(session, run_id), 0, "RIS is away.")
+        run = begin_run(session, UID, "rule", Step("notify", {"webhook": "RIS"}))
+        runs.note(session, run, 0, "RIS is away.")
     assert "RIS is away." in page_of(admin, f"/studies/{UID}")
     assert "Nothing waits for you" in page_of(admin, "/routing/rules/attention")
     with psycopg.connect(owner_url) as owner:
@@ -106,7 +99,7 @@ def test_a_rule_that_gets_no_further_says_why_and_after_ten_minutes_stands_under
     page = page_of(admin, "/routing/rules/attention")
     assert "RIS is away." in page
     assert ">Try now</button>" in page
-    assert admin.post(f"/routing/rules/runs/{run_id}/release").status_code == 303
+    assert admin.post(f"/routing/rules/runs/{run.run_id}/release").status_code == 303
     assert "Nothing waits for you" in page_of(admin, "/routing/rules/attention")
     assert audit_of(database, "release-study") == [(f"study {UID}", "rule rule: RIS is away.")]
 

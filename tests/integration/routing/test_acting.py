@@ -19,6 +19,7 @@ from gateway.errors import DestinationUnavailable
 from gateway.jobs import Postpone
 from gateway.settings import Settings
 from tests.integration.routing.conftest import STUDY, FakeArchive, make_file
+from tests.routing_rules import begin_run
 
 
 class Trouble:
@@ -56,12 +57,7 @@ def begun(database: Database) -> int:
 
 def begin(database: Database, *actions: str) -> int:
     with database.tenant_session("north") as session:
-        run_id = runs.begin(
-            session, study_uid=STUDY, series_uid="", rule_name="A", version=1, reason=[],
-            steps=[Step(action, {}) for action in actions], priority="normal", instances=1,
-        )  # fmt: skip
-    assert run_id is not None
-    return run_id
+        return begin_run(session, STUDY, "A", *(Step(action, {}) for action in actions)).run_id
 
 
 def run_of(database: Database, run_id: int) -> runs.Run:

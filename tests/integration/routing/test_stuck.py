@@ -24,6 +24,7 @@ from gateway.jobs import Postpone
 from gateway.settings import Settings
 from tests.integration.mailbox import Mailbox, mail_server, text_of
 from tests.integration.routing.test_notify import Service
+from tests.routing_rules import begin_run
 
 STUDY = "1.2.826.0.1.3680043.8.498.7"
 
@@ -257,12 +258,8 @@ def test_a_rule_that_gets_no_further_is_told_without_its_words(
     database: Database, owner_url: str, looking: TaskContext, mailbox: Mailbox
 ) -> None:
     with database.tenant_session("north") as session:
-        run_id = runs.begin(
-            session, study_uid=STUDY, series_uid="", rule_name="A", version=1, reason=[],
-            steps=[Step("notify", {"webhook": "RIS"})], priority="normal", instances=1,
-        )  # fmt: skip
-        assert run_id is not None
-        runs.note(session, runs.get_run(session, run_id), 0, "Doe^Jane is unknown.")
+        run = begin_run(session, STUDY, "A", Step("notify", {"webhook": "RIS"}))
+        runs.note(session, run, 0, "Doe^Jane is unknown.")
     look(looking)
     assert told(mailbox) == []
     with psycopg.connect(owner_url) as owner:
