@@ -64,6 +64,25 @@ def click(browser: Chrome, selector: str) -> None:
     )
 
 
+def go_by(browser: Chrome, selector: str) -> None:
+    """Click what leads to another page; that is there when this returns."""
+    browser.execute_script("window.isLeft = true")
+    click(browser, selector)
+    wait_for(browser, lambda b: b.execute_script("return !window.isLeft"))
+
+
+def click_and_confirm(browser: Chrome, selector: str) -> None:
+    """Click what asks "are you sure?", and say yes."""
+    wait_for(
+        browser,
+        lambda b: b.execute_script(
+            "const found = document.querySelector(arguments[0]); let asked = false;"
+            "window.confirm = () => asked = true; found?.click(); return asked",
+            selector,
+        ),
+    )
+
+
 def fill(browser: Chrome, **fields: str) -> None:
     """Type into fields by their ids."""
     for name, value in fields.items():
@@ -77,9 +96,7 @@ def sign_in(browser: Chrome, gateway: RunningGateway, password: str = "", email:
     browser.delete_all_cookies()
     browser.get(gateway.url + "/sign-in")
     fill(browser, email=email or gateway.admin_email, password=password or gateway.admin_password)
-    browser.execute_script("window.isLeft = true")
-    browser.find_element(By.CSS_SELECTOR, "button.primary").click()
-    wait_for(browser, lambda b: b.execute_script("return !window.isLeft"))
+    go_by(browser, "button.primary")
 
 
 def enter(browser: Chrome, gateway: RunningGateway, tenant: str = "north") -> None:

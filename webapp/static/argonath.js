@@ -56,12 +56,14 @@ for (const failure of ["htmx:responseError", "htmx:sendError"]) {
 }
 
 // A live part is not replaced while nobody looks, or while somebody types in it.
-document.addEventListener("htmx:beforeRequest", (event) => {
-  if (!event.target.matches("[data-live]")) return;
-  const typing = document.activeElement.matches("input") && event.target.contains(document.activeElement);
-  const asked = event.detail.requestConfig?.triggeringEvent?.type === "released";
-  if (document.hidden || (typing && !asked)) event.preventDefault();
-});
+for (const moment of ["htmx:beforeRequest", "htmx:beforeSwap"]) {
+  document.addEventListener(moment, (event) => {
+    if (!event.target.matches("[data-live]")) return;
+    const typing = document.activeElement.matches("input") && event.target.contains(document.activeElement);
+    const asked = event.detail.requestConfig?.triggeringEvent?.type === "released";
+    if (document.hidden || (typing && !asked)) event.preventDefault();
+  });
+}
 
 // Beside a text: go to a line of it, insert an example into it.
 document.addEventListener("click", (event) => {
