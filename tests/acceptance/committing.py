@@ -18,7 +18,8 @@ from pynetdicom.sop_class import (
     StorageCommitmentPushModelInstance,
 )
 
-from tests.acceptance.conftest import RunningGateway, free_port
+from tests.acceptance.conftest import RunningGateway
+from tests.ports import free_port
 
 ALL_COMMITTED, SOME_FAILED = 1, 2
 NO_ANSWER = -1

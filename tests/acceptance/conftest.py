@@ -6,15 +6,12 @@ dcmtk is called by its full path: pynetdicom installs tools of the same names.
 from __future__ import annotations
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +22,7 @@ from selenium import webdriver
 
 from gateway.archive import Archive
 from gateway.phantom import ct_phantom
+from tests.ports import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -103,8 +101,13 @@ class RunningGateway:
         )
         return done.stdout.strip()
 
-    def kill(self, program: str, when: Callable[[], object] = lambda: True) -> None:
-        """End a part at once, as a crash would, but not before `when` holds."""
+    def kill(
+        self, program: str, when: Callable[[], object] = lambda: True, *, group: bool = False
+    ) -> None:
+        """End a part at once, as a crash would, but not before `when` holds.
+
+        `group`: with the processes that it started.
+        """
         pid = subprocess.run(
             ["supervisorctl", "-s", f"unix://{self.data}/run/supervisor.sock", "pid", program],
             capture_output=True,
@@ -113,7 +116,8 @@ class RunningGateway:
             env={**os.environ, "PYTHONPATH": ""},
         ).stdout
         self.wait_until(when)
-        os.kill(int(pid), signal.SIGKILL)
+        assert int(pid) > 0, f"{program} does not run"
+        (os.killpg if group else os.kill)(int(pid), signal.SIGKILL)
 
     def dicomweb(self, key: str) -> DICOMwebClient:
         """A client with an API key."""
@@ -126,12 +130,15 @@ class RunningGateway:
         return httpx.get(self.url + path, headers=headers, timeout=30)
 
     def storescu(
-        self, *files: Path, called: str = "NORTH", calling: str = "CT1"
+        self, *files: Path, called: str = "NORTH", calling: str = "CT1", port: int = 0
     ) -> subprocess.CompletedProcess[str]:
-        """Send files as a modality does; the answer holds what dcmtk printed."""
+        """Send files as a modality does; the answer holds what dcmtk printed.
+
+        `port`: another than that of the gateway, which leads to it.
+        """
         return subprocess.run(
             ["/usr/bin/storescu", "-v", "-R", "-aec", called, "-aet", calling, "127.0.0.1",
-             str(self.dicom_port), *map(str, files)],
+             str(port or self.dicom_port), *map(str, files)],
             capture_output=True,
             text=True,
             check=False,
@@ -153,12 +160,18 @@ class RunningGateway:
         assert sent.returncode == 0, sent.stdout + sent.stderr
         return study_uid_of(files[0])
 
+    def wait_until_known(self, called: str, folder: Path) -> None:
+        """Until the node has heard of a tenant, by its AE title: a study of its own is stored."""
+        file = folder / "known.dcm"
+        file.write_bytes(ct_phantom(1, seed=uuid.uuid4().hex)[0])
+        self.wait_until(lambda: self.storescu(file, called=called).returncode == 0)
+
     @staticmethod
     def wait_until(holds: Callable[[], object], seconds: float = 30) -> None:
         """Return when `holds` is true; fail after `seconds`."""
         end = time.monotonic() + seconds
         while not holds():
-            assert time.monotonic() < end, f"not within {seconds} s"
+            assert time.monotonic() < end or holds(), f"not within {seconds} s"
             time.sleep(0.1)
 
 
@@ -167,14 +180,6 @@ def study_uid_of(file: Path) -> str:
     from pydicom import dcmread
 
     return str(dcmread(file, stop_before_pixels=True).StudyInstanceUID)
-
-
-def free_port() -> int:
-    """A TCP port that is free, and that no outgoing connection takes before it is listened on."""
-    while True:
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", random.randrange(10240, 20000)))
-            return int(probe.getsockname()[1])
 
 
 def make_gateway[G: RunningGateway](

@@ -19,7 +19,8 @@ class Line:
         self._server = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port: int = self._server.getsockname()[1]
         self.cuts = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
 
     def cut_after(self, count: int) -> None:
         """Whichever connection carries the byte after so many is cut, once."""
@@ -41,6 +42,8 @@ class Line:
     def close(self) -> None:
         """No more connections; those that are held up end."""
         self.mend()
+        self._server.shutdown(socket.SHUT_RDWR)  # else accept() goes on, on whatever is opened next
+        self._acceptor.join()
         self._server.close()
 
     def _accept(self) -> None:

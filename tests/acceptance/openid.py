@@ -12,7 +12,8 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 from tests.acceptance.browsing import wait_for
-from tests.acceptance.conftest import RunningGateway, free_port
+from tests.acceptance.conftest import RunningGateway
+from tests.ports import free_port
 
 MODULES = Path("/opt/oidc-provider/node_modules")
 SCRIPT = Path(__file__).parent / "oidc_provider/provider.mjs"

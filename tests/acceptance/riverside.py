@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from gateway import identity, tenancy
 from gateway.db import Database, Session
 from gateway.identity import Role
 from tests.acceptance import hospital
-from tests.acceptance.conftest import RunningGateway, free_port
+from tests.acceptance.conftest import RunningGateway
 from tests.acceptance.routing.test_forwarding import Receiver
+from tests.ports import free_port
 from tests.routing_rules import add_rule
 
 TENANT = "riverside"
@@ -89,8 +91,9 @@ def at_work(gateway: RunningGateway, folder: Path) -> Iterator[None]:
     add_routing(database, gateway, receiver.port)
     for exam in hospital.EXAMS:
         files = hospital.write(exam, folder)
-        sent = gateway.storescu(*files, called="RIVERSIDE", calling=exam.station)
-        assert sent.returncode == 0, sent.stdout
+        send = partial(gateway.storescu, *files, called="RIVERSIDE", calling=exam.station)
+        # The first time the node has just heard of the tenant, or is about to.
+        gateway.wait_until(lambda send=send: send().returncode == 0)
     gateway.wait_until(lambda: is_settled(database), 120)
     spread_over_the_week(gateway)
     yield
@@ -164,16 +167,21 @@ def add_tables(session: Session) -> None:
 
 
 def is_settled(database: Database) -> bool:
-    """All studies complete; deliveries delivered, failed, or waiting for who does not answer."""
+    """All complete, their rules applied; each delivered, failed, or for who does not answer."""
     with database.tenant_session(TENANT) as session:
         row = session.execute(
             "SELECT (SELECT count(*) FROM study WHERE state = 'stable') AS stable, "
             "(SELECT count(DISTINCT i.state) FROM delivery_instance i) AS states, "
             "(SELECT count(*) FROM delivery_instance i JOIN delivery d USING (delivery_id) "
-            "WHERE i.state IN ('planned', 'sending') AND destination_name <> 'Teleradiology') AS n"
+            "WHERE i.state IN ('planned', 'sending') AND destination_name <> 'Teleradiology') "
+            "AS n, "
+            "(SELECT count(*) FROM job WHERE task <> 'deliver' AND run_at <= now() "
+            "AND state IN ('waiting', 'running')) "
+            "+ (SELECT count(*) FROM outbox WHERE dispatched_at IS NULL) AS open"
         ).fetchone()
     assert row is not None
-    return bool(row["stable"] == len(hospital.EXAMS) and row["states"] == 3 and row["n"] == 0)
+    is_complete = row["stable"] == len(hospital.EXAMS) and not row["open"]
+    return bool(is_complete and row["states"] == 3 and row["n"] == 0)
 
 
 def spread_over_the_week(gateway: RunningGateway) -> None:

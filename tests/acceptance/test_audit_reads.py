@@ -26,7 +26,7 @@ NOBODY = "1.2.826.0.1.3680043.8.498.404"
 
 
 @pytest.fixture(scope="module")
-def key(gateway: RunningGateway) -> str:
+def key(gateway: RunningGateway, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Of a tenant of its own, which CT1 may query and have studies sent to."""
     gateway.argonath("tenant", "create", "reads")
     with psycopg.connect(
@@ -36,6 +36,7 @@ def key(gateway: RunningGateway) -> str:
             "INSERT INTO calling_ae_title (tenant_id, ae_title, may_query, host, port) "
             "VALUES ('reads', 'CT1', true, '127.0.0.1', 1)"
         )
+    gateway.wait_until_known(TITLE, tmp_path_factory.mktemp("known"))
     return gateway.argonath("api-key", "create", "--tenant", "reads", "--label", "reader")
 
 
@@ -59,7 +60,7 @@ def new(gateway: RunningGateway, after: int, **wanted: str) -> list[dict[str, An
             if row["action"] == "read-study" and all(row[k] == v for k, v in wanted.items())
         ]
 
-    gateway.wait_until(found, 5)
+    gateway.wait_until(found)
     return found()
 
 
@@ -209,7 +210,7 @@ def test_what_a_system_admin_does_on_the_raw_archive_is_recorded(
     assert (written["actor"], written["action"]) == ("root", "raw-archive")
     assert written["correlation"] == answer.headers["X-Request-ID"]
     gateway.wait_until(
-        lambda: any(row["resource"] == "GET /studies" for row in records(gateway, after=after)), 5
+        lambda: any(row["resource"] == "GET /studies" for row in records(gateway, after=after))
     )
 
 
@@ -236,7 +237,7 @@ def test_the_owner_sees_that_a_system_admin_took_its_study_from_the_raw_archive(
     def told() -> list[dict[str, Any]]:
         return [row for row in records(gateway, after=after) if row["action"] == "raw-archive"]
 
-    gateway.wait_until(told, 5)
+    gateway.wait_until(told)
     (row,) = told()
     assert (row["tenant_id"], row["resource"]) == ("reads", f"study {study}")
     assert row["detail"] == f"Orthanc's REST: GET /instances/{number}/file"
@@ -294,7 +295,8 @@ def test_what_was_only_counted_yet_is_written_when_the_node_stops(
 ) -> None:
     for _ in range(2):  # the first is written at once; one more is counted for the minute
         assert gateway.get(f"/dicom-web/studies/{study}/metadata", key).status_code == 200
-        time.sleep(1)  # four beats
+        gateway.wait_until(lambda: reads_of(gateway, study))
+    time.sleep(1)  # four beats
     assert [row["detail"] for row in reads_of(gateway, study)] == ["metadata"]
     supervisor = f"unix://{gateway.data}/run/supervisor.sock"
     subprocess.run(

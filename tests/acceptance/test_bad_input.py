@@ -161,7 +161,7 @@ def test_deeply_nested_sequences_cost_nothing_that_was_acknowledged_and_are_audi
     bomb.write_bytes(nested("bomb"))
     time.sleep(_OVER_S)
     send(gateway, bomb)
-    gateway.wait_until(gateway.is_ready, 10)
+    gateway.wait_until(gateway.is_ready, 60)
     found = gateway.dicomweb(gateway.north_key).search_for_instances(study)
     assert len(found) == 5
     ended = [r for r in records(gateway, after=last) if r["action"] == "node.unclean-stop"]

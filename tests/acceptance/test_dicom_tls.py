@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -21,12 +22,14 @@ from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformati
 from extensions.routing import labels
 from gateway.phantom import ct_phantom
 from tests.acceptance.committing import Modality, n_action, request
-from tests.acceptance.conftest import RunningGateway, free_port, make_gateway, study_uid_of
+from tests.acceptance.conftest import RunningGateway, make_gateway, study_uid_of
 from tests.acceptance.line import Line
 from tests.acceptance.routing.test_forwarding import routing
 from tests.acceptance.trail import last_record, records
 from tests.certificates import Authority, Pair
+from tests.ports import free_port
 from tests.routing_rules import add_rule, remove_rule
+from tests.timing import soonest
 
 
 @dataclass
@@ -64,6 +67,17 @@ class TLSGateway:
         file.write_bytes(ct_phantom(1, seed=file.stem)[0])
         said = self.dcmtk("storescu", "-R", file, shows=shows, called=called, calling=calling)
         return study_uid_of(file), said
+
+    def wait_until_known(
+        self, folder: Path, *, shows: Pair, called: str = "NORTH", calling: str
+    ) -> None:
+        """Until the port and the node have heard of a certificate: it has stored a study."""
+
+        def stores() -> bool:
+            _, said = self.send(folder, shows=shows, called=called, calling=calling)
+            return said.returncode == 0
+
+        self.gateway.wait_until(stores)
 
     def has(self, study: str, tenant: str = "north") -> bool:
         """Whether a tenant finds a study."""
@@ -116,7 +130,12 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TLSGateway]:
     made.list_certificate("north", "MR1", "CN=mr1")
     made.list_certificate("south", "SOUTH-CT", made.ct1.fingerprint)
     made.list_certificate("north", "OLD", made.expired.fingerprint)
-    gateway.wait_until(lambda: echo(made).returncode == 0, 20)
+    for shown, called, calling in (
+        (made.ct1, "NORTH", "CT1"),
+        (made.mr1, "NORTH", "MR1"),
+        (made.ct1, "SOUTH", "SOUTH-CT"),
+    ):
+        made.wait_until_known(folder, shows=shown, called=called, calling=calling)
     yield made
     gateway.stop()
 
@@ -179,8 +198,12 @@ def test_who_is_not_listed_is_refused_with_the_reason_and_audited(
     assert reason in said.stderr + said.stdout
     assert not tls.has(study)
     assert not tls.has(study, "south")
-    made = records(tls.gateway, after=before)
-    (refused,) = [record for record in made if record["action"] == "associate"]
+
+    def rejections() -> list[dict[str, Any]]:
+        return [it for it in records(tls.gateway, after=before) if it["action"] == "associate"]
+
+    tls.gateway.wait_until(rejections)  # it is rejected first, and told of then
+    (refused,) = rejections()
     assert refused["verdict"] == "denied"
     assert (refused["actor"], refused["tenant_id"]) == (calling, tenant)
     assert pair.fingerprint in refused["detail"]
@@ -249,22 +272,31 @@ def moved(tls: TLSGateway, study: str) -> bool:
         "127.0.0.1", tls.port, ae_title="NORTH", tls_args=(context, "localhost")
     )
     assert association.is_established
-    answers = association.send_c_move(asked, "CT1", StudyRootQueryRetrieveInformationModelMove)
-    statuses = [status.Status for status, _ in answers if "Status" in status]
-    association.release()
+    with association.dul.socket.socket:  # pynetdicom leaves one that the other side has closed
+        answers = association.send_c_move(asked, "CT1", StudyRootQueryRetrieveInformationModelMove)
+        statuses = [status.Status for status, _ in answers if "Status" in status]
+        association.release()
+        association.join()
     return bool(statuses) and statuses[-1] == 0
+
+
+def asked_by_tls(tls: TLSGateway) -> str:
+    """What a C-FIND for all studies is answered."""
+    every = ("-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID")
+    said = tls.dcmtk("findscu", "-S", *every, shows=tls.ct1, called="NORTH", calling="CT1")
+    return said.stdout + said.stderr
 
 
 def test_a_tenant_may_be_reached_by_tls_alone(tls: TLSGateway, tmp_path: Path) -> None:
     tls.gateway.argonath("tenant", "tls", "north", "only")
     try:
-        tls.gateway.wait_until(lambda: not plain(tls, tmp_path, "NORTH"), 10)
+        tls.gateway.wait_until(lambda: not plain(tls, tmp_path, "NORTH"))
         assert plain(tls, tmp_path, "SOUTH")
         study, said = tls.send(tmp_path, shows=tls.ct1)
         assert said.returncode == 0, said.stderr
         assert tls.has(study)
         with calls(tls, "north", "CT1", may_query=True):
-            time.sleep(0.5)
+            tls.gateway.wait_until(lambda: study in asked_by_tls(tls))
             said = subprocess.run(
                 ["/usr/bin/findscu", "-v", "-S", "-aec", "NORTH", "-aet", "CT1", "-k",
                  "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID", "localhost",
@@ -274,7 +306,7 @@ def test_a_tenant_may_be_reached_by_tls_alone(tls: TLSGateway, tmp_path: Path) -
             assert study not in said.stdout + said.stderr
     finally:
         tls.gateway.argonath("tenant", "tls", "north", "optional")
-    tls.gateway.wait_until(lambda: plain(tls, tmp_path, "NORTH"), 10)
+    tls.gateway.wait_until(lambda: plain(tls, tmp_path, "NORTH"))
 
 
 def test_storage_commitment_is_asked_for_by_tls_and_reported(
@@ -363,9 +395,14 @@ def test_garbage_and_silence_of_one_address_disturb_nobody_else(tls: TLSGateway)
             with contextlib.suppress(OSError):
                 silent.sendall((b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", b"")[index % 3])
         for _ in range(3):
-            began = time.monotonic()
-            assert echo(tls).returncode == 0
-            assert time.monotonic() - began < 5
+            assert soonest(lambda: echoed(tls), 5) < 5
+
+
+def echoed(tls: TLSGateway) -> float:
+    """In how many seconds somebody else has an echo."""
+    began = time.monotonic()
+    assert echo(tls).returncode == 0
+    return time.monotonic() - began
 
 
 def test_who_says_nothing_is_hung_up_on(tls: TLSGateway) -> None:
@@ -408,15 +445,16 @@ def test_a_rule_before_storage_knows_who_sends_by_tls(tls: TLSGateway, tmp_path:
             trigger="before storage",
         )
     try:
-        time.sleep(1)  # as long as a rule may take until it holds
-        names = {}
-        for calling, pair in (("CT1", tls.ct1), ("MR1", tls.mr1)):
+
+        def name_of(calling: str, pair: Pair) -> object:
             study, said = tls.send(tmp_path, shows=pair, calling=calling)
             assert said.returncode == 0, said.stderr
             client = tls.gateway.dicomweb(tls.gateway.north_key)
             (found,) = client.retrieve_study_metadata(study)
-            names[calling] = found.get("00080080", {}).get("Value")
-        assert names == {"CT1": ["North Hospital"], "MR1": None}
+            return found.get("00080080", {}).get("Value")
+
+        tls.gateway.wait_until(lambda: name_of("CT1", tls.ct1) == ["North Hospital"])
+        assert name_of("MR1", tls.mr1) is None
     finally:
         with routing(tls.gateway) as session:
             remove_rule(session, "CT1 by its address")
@@ -437,9 +475,7 @@ def test_a_rule_about_a_stable_study_knows_who_sent_it_by_tls(
         )
     tls.list_certificate("north", "MR 1", "CN=mr1")
     try:
-        tls.gateway.wait_until(
-            lambda: tls.send(tmp_path, shows=tls.mr1, calling="MR 1")[1].returncode == 0, 10
-        )
+        tls.wait_until_known(tmp_path, shows=tls.mr1, calling="MR 1")
         study, _ = tls.send(tmp_path, shows=tls.mr1, calling="MR 1")
 
         def labelled() -> list[str]:

@@ -10,7 +10,7 @@ from requests import HTTPError
 
 from gateway.phantom import ct_phantom
 from tests.acceptance.conftest import RunningGateway
-from tests.acceptance.trail import last_record, records
+from tests.acceptance.trail import decisions, last_record
 
 
 @pytest.fixture
@@ -88,14 +88,14 @@ def test_what_was_stored_over_stow_is_deleted_by_an_admin_and_the_audit_tells_it
     assert admin.search_for_instances(dataset.StudyInstanceUID) == []
     trail = [
         (row["action"], row["verdict"], row["tenant_id"])
-        for row in records(gateway, after=before)
+        for row in decisions(gateway, after=before)
         if row["resource"] == f"study {dataset.StudyInstanceUID}"
     ]
     assert trail == [("delete-study", "allowed", "north")]
     # Its UID is free again: the same study may come back.
     gateway.wait_until(lambda: _row_is_gone(gateway, dataset.StudyInstanceUID))
     admin.store_instances([dataset])
-    assert len(admin.search_for_instances(dataset.StudyInstanceUID)) == 1
+    gateway.wait_until(lambda: len(admin.search_for_instances(dataset.StudyInstanceUID)) == 1)
 
 
 def _row_is_gone(gateway: RunningGateway, uid: str) -> bool:
@@ -122,6 +122,6 @@ def test_nobody_else_deletes_it_and_learns_why(
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.json()["cure"]
-    denied = [row for row in records(gateway, after=before) if row["verdict"] == "denied"]
+    denied = [row for row in decisions(gateway, after=before) if row["verdict"] == "denied"]
     assert {row["action"] for row in denied} == {"delete-study"}
     assert len(gateway.dicomweb(gateway.north_key).search_for_instances(study[0])) == 3

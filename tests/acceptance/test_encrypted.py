@@ -15,8 +15,9 @@ import httpx
 import pytest
 
 from gateway.phantom import ct_phantom
-from tests.acceptance.conftest import RunningGateway, free_port, make_gateway, study_uid_of
+from tests.acceptance.conftest import RunningGateway, make_gateway, study_uid_of
 from tests.certificates import Authority, Pair
+from tests.ports import free_port
 
 BURST = 40
 
@@ -169,7 +170,6 @@ def test_dicom_without_tls_stores_nothing_and_finds_nothing(
         asked = f"/dicom-web/studies?StudyInstanceUID={study_uid_of(file)}"
         assert client.get(asked).json() == []
         tls = ["+tls", encrypted.ct1.key, encrypted.ct1.certificate, "+cf", encrypted.certificate]
-        subprocess.run(
-            ["/usr/bin/storescu", *tls, *words, str(encrypted.dicom_tls_port), file], check=True
-        )
+        by_tls = ["/usr/bin/storescu", *tls, *words, str(encrypted.dicom_tls_port), file]
+        encrypted.wait_until(lambda: subprocess.run(by_tls, check=False).returncode == 0)
         assert len(client.get(asked).json()) == 1

@@ -34,6 +34,7 @@ def test_a_stopped_gateway_leaves_no_process_and_finds_its_data_again(
     gateway = own_gateway
     gateway.argonath("tenant", "create", "west")
     key = gateway.argonath("api-key", "create", "--tenant", "west")
+    gateway.wait_until_known("WEST", tmp_path)
     study = gateway.send_phantom(tmp_path, "Again^Anna", called="WEST")
 
     began = time.monotonic()
@@ -59,8 +60,8 @@ def test_an_orthanc_that_was_killed_is_back_soon_and_the_audit_says_when_it_last
     time.sleep(3)  # what was stored by STOW-RS just before would be named, too
     last = last_record(gateway)
     gateway.kill("node:orthanc")
-    gateway.wait_until(lambda: len(decisions(gateway, after=last)) > 0, 10)
-    gateway.wait_until(gateway.is_ready, 10)
+    gateway.wait_until(lambda: len(decisions(gateway, after=last)) > 0, 60)
+    gateway.wait_until(gateway.is_ready, 60)
     (record,) = decisions(gateway, after=last)
     assert (record["action"], record["verdict"]) == (UNCLEAN, "failed")
     assert "Last known alive 20" in record["detail"]
@@ -89,7 +90,7 @@ def test_without_its_database_the_gateway_calls_no_key_wrong_and_says_when_to_tr
         assert int(answer.headers["Retry-After"]) > 0
         assert "try again" in answer.json()["cure"]
         assert answer.json()["retry"] is True
-    gateway.wait_until(lambda: gateway.get("/dicom-web/studies", key).status_code == 200, 10)
+    gateway.wait_until(lambda: gateway.get("/dicom-web/studies", key).status_code == 200)
 
 
 def test_without_its_database_the_gateway_stores_nothing_of_a_new_study_for_now(
@@ -100,7 +101,7 @@ def test_without_its_database_the_gateway_stores_nothing_of_a_new_study_for_now(
         answer = stow(gateway, phantom("no database"))
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) > 0
-    gateway.wait_until(lambda: stow(gateway, phantom("no database")).status_code == 200, 10)
+    gateway.wait_until(lambda: stow(gateway, phantom("no database")).status_code == 200)
 
 
 def read(entry: Path) -> str:

@@ -11,6 +11,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.acceptance.browsing import (
+    click,
+    click_and_confirm,
     client_of,
     enter,
     fill,
@@ -37,6 +39,7 @@ def test_a_person_signs_in_with_the_keyboard_alone(
 ) -> None:
     browser.delete_all_cookies()
     browser.get(gateway.url + "/studies")
+    wait_for(browser, lambda b: b.switch_to.active_element.get_attribute("id") == "email")
     browser.switch_to.active_element.send_keys(gateway.admin_email, Keys.TAB)
     browser.switch_to.active_element.send_keys(gateway.admin_password, Keys.ENTER)
     wait_for(browser, lambda b: "/sign-in" not in b.current_url)
@@ -52,8 +55,8 @@ def test_a_study_that_arrived_stands_in_the_list_and_its_page_shows_an_image(
     enter(browser, gateway)
     browser.get(gateway.url + "/studies")
     link = f"a[href='/studies/{uid}']"
-    assert browser.find_element(By.CSS_SELECTOR, link).text == "Lovelace, Ada"
-    browser.find_element(By.CSS_SELECTOR, link).click()
+    assert text_of(browser, link) == "Lovelace, Ada"
+    click(browser, link)
     wait_for(
         browser,
         lambda b: b.execute_script(
@@ -87,10 +90,14 @@ def test_a_key_made_in_the_portal_reads_and_once_revoked_gets_401_as_json(
     wait_for(browser, lambda b: b.find_elements(By.ID, "key"))
     header = {"Authorization": f"Bearer {browser.find_element(By.ID, 'key').text}"}
     assert httpx.get(gateway.url + "/dicom-web/studies", headers=header).status_code == 200
-    browser.find_element(By.CSS_SELECTOR, "button[aria-label='Revoke acceptance']").click()
-    browser.switch_to.alert.accept()
+    click_and_confirm(browser, "button[aria-label='Revoke acceptance']")
     wait_for(browser, lambda b: "revoked" in text_of(b))
-    answer = httpx.get(gateway.url + "/dicom-web/studies", headers=header)
+
+    def read() -> httpx.Response:
+        return httpx.get(gateway.url + "/dicom-web/studies", headers=header)
+
+    gateway.wait_until(lambda: read().status_code != 200)  # the node hears of it
+    answer = read()
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert answer.json()["error"] == "NotAuthenticated"
@@ -116,8 +123,7 @@ def test_an_admin_invites_a_person_who_signs_in_and_is_removed_while_signed_in(
     with closing(client_of(gateway, email, password)) as nurse:
         assert nurse.get("/studies").status_code == 200
         assert nurse.get("/people").status_code == 403
-        browser.find_element(By.CSS_SELECTOR, f"button[aria-label='Remove {email}']").click()
-        browser.switch_to.alert.accept()
+        click_and_confirm(browser, f"button[aria-label='Remove {email}']")
         wait_for_text(browser, f"{email} is no member any more")
         assert nurse.get("/studies").status_code == 401
     browser.get(gateway.url + "/audit?resource=person%20nurse@north.example")

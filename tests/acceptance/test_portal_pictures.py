@@ -26,6 +26,7 @@ from tests.acceptance.browsing import (
     click_link,
     enter,
     fill,
+    go_by,
     sign_in,
     wait_for,
     wait_for_text,
@@ -202,7 +203,7 @@ def test_a_rule_that_is_wrong(filled: RunningGateway, window: Chrome) -> None:
     wait_for_text(window, "did you mean StudyDescription?")
     check(window, "rule-live")
     window.find_element(By.CSS_SELECTOR, "#destination option:last-child").click()
-    click(window, "form.body button.primary")
+    go_by(window, "form.body button.primary")
     wait_for_text(window, "did you mean StudyDescription?")
     check(window, "rule-error", expect_errors=True)
 
@@ -274,7 +275,7 @@ def test_a_research_project(filled: RunningGateway, window: Chrome) -> None:
     fill(window, name="LUNG26", description="Lung nodules in screening CT, 2026 to 2028")
     click(window, "input[name=retain_patient_characteristics]")
     check(window, "research-project-new")
-    click(window, "form.body button.primary")
+    go_by(window, "form.body button.primary")
     wait_for_text(window, "New project")
     check(window, "research-projects")
     click(window, "a[aria-label='Look up a pseudonym of LUNG26']")

@@ -25,8 +25,9 @@ NAMES = [
 
 
 @pytest.fixture(scope="module")
-def tenant(gateway: RunningGateway) -> str:
+def tenant(gateway: RunningGateway, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A tenant of its own, which CT1 may query."""
+    folder = tmp_path_factory.mktemp("known")
     gateway.argonath("tenant", "create", "letters")
     with psycopg.connect(
         f"host={gateway.data}/run/postgresql user=argonath dbname=argonath"
@@ -35,6 +36,8 @@ def tenant(gateway: RunningGateway) -> str:
             "INSERT INTO calling_ae_title (tenant_id, ae_title, may_query) "
             "VALUES ('letters', 'CT1', true)"
         )
+    gateway.wait_until_known(TITLE, folder)
+    gateway.wait_until(lambda: find(gateway, folder, "PatientID=*"))
     return TITLE
 
 

@@ -43,8 +43,9 @@ def pair(gateway: RunningGateway) -> Iterator[tuple[Modality, Modality]]:
         for each in (east, west):
             stack.enter_context(each.listening())
         asked = request([(CTImageStorage, "1.2.3")])
-        gateway.wait_until(lambda: n_action(gateway, asked, "CTSAME", "EAST") == 0)
-        east.answer(str(asked.TransactionUID))
+        for each in (east, west):
+            gateway.wait_until(lambda at=each.called: n_action(gateway, asked, "CTSAME", at) == 0)
+            each.answer(str(asked.TransactionUID))
         yield east, west
 
 
@@ -69,13 +70,16 @@ def send(sender: Modality, folder: Path, count: int = 2) -> list[str]:
     return [str(dcmread(file, stop_before_pixels=True).SOPInstanceUID) for file in files]
 
 
-def audited(gateway: RunningGateway, after: int, action: str) -> list[dict[str, Any]]:
-    """The records of an action since `after`, as soon as there are some."""
+def audited(
+    gateway: RunningGateway, after: int, action: str, transaction: str = ""
+) -> list[dict[str, Any]]:
+    """The records of an action since `after`, as soon as there are some; of one transaction?"""
 
     def found() -> list[dict[str, Any]]:
-        return [row for row in records(gateway, after=after) if row["action"] == action]
+        made = [row for row in records(gateway, after=after) if row["action"] == action]
+        return [it for it in made if transaction in it["resource"]]
 
-    gateway.wait_until(found, 10)
+    gateway.wait_until(found)
     return found()
 
 
@@ -129,11 +133,11 @@ def test_the_audit_tells_who_asked_for_how_many_and_that_it_was_reported(
 ) -> None:
     sent, after = send(east, tmp_path), last_record(east.gateway)
     transaction = east.ask(*sent, generate_uid())
-    (asked,) = audited(east.gateway, after, "commit-storage")
+    (asked,) = audited(east.gateway, after, "commit-storage", transaction)
     assert (asked["actor"], asked["tenant_id"], asked["verdict"]) == ("CTSAME", "east", "allowed")
     assert asked["resource"] == f"transaction {transaction}"
     assert asked["detail"] == "3 instances: 2 committed, 1 no such instance"
-    (reported,) = audited(east.gateway, after, "report-commitment")
+    (reported,) = audited(east.gateway, after, "report-commitment", transaction)
     assert (reported["verdict"], reported["tenant_id"]) == ("allowed", "east")
     assert reported["detail"] == f"reported to CTSAME at 127.0.0.1:{east.port}"
 
@@ -163,7 +167,7 @@ def test_a_modality_that_is_away_is_told_when_it_is_back(
     away = modality(gateway, "east", "CTAWAY")
     after, asked = last_record(gateway), request([(CTImageStorage, "1.2.3")])
     gateway.wait_until(lambda: n_action(gateway, asked, "CTAWAY", "EAST") == 0)
-    failed = audited(gateway, after, "report-commitment")[0]
+    failed = audited(gateway, after, "report-commitment", str(asked.TransactionUID))[0]
     assert failed["verdict"] == "failed"
     assert f"CTAWAY at 127.0.0.1:{away.port}: no association" in failed["detail"]
     with away.listening():
@@ -212,10 +216,11 @@ def test_thousands_of_instances_are_answered_one_by_one(east: Modality, tmp_path
 
 def test_it_is_offered_again_after_a_crash(east: Modality, tmp_path: Path) -> None:
     (own,) = send(east, tmp_path, 1)
+    asked, after = request([(CTImageStorage, own)]), last_record(east.gateway)
     east.gateway.kill("node:orthanc")
-    east.gateway.wait_until(lambda: not east.gateway.is_ready(), 10)
-    east.gateway.wait_until(east.gateway.is_ready, 60)
-    assert east.answer(east.ask(own))[:2] == (ALL_COMMITTED, [own])
+    audited(east.gateway, after, "node.unclean-stop")
+    east.gateway.wait_until(lambda: n_action(east.gateway, asked, "CTSAME", "EAST") == 0, 60)
+    assert east.answer(str(asked.TransactionUID))[:2] == (ALL_COMMITTED, [own])
 
 
 def test_a_tenant_that_has_switched_it_off_answers_nobody(west: Modality, tmp_path: Path) -> None:
@@ -236,8 +241,10 @@ def test_a_worklist_is_refused_by_status_and_audited(gateway: RunningGateway, pa
     question.PatientName = "*"
     after = last_record(gateway)
     opened = ae.associate("127.0.0.1", gateway.dicom_port, ae_title="EAST")
-    answers = list(opened.send_c_find(question, ModalityWorklistInformationFind))
-    opened.release()
+    with opened.dul.socket.socket:  # pynetdicom leaves one that the other side has closed
+        answers = list(opened.send_c_find(question, ModalityWorklistInformationFind))
+        opened.release()
+        opened.join()
     assert [(status.Status, match) for status, match in answers] == [(0xC000, None)]
     (refused,) = audited(gateway, after, "read-worklist")
     assert (refused["actor"], refused["verdict"]) == ("CTQUERY", "denied")

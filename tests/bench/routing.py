@@ -23,11 +23,12 @@ from extensions.routing.destinations import create_destination
 from extensions.routing.rules import catching, facts
 from extensions.routing.rules.rule import parse_rules
 from gateway.phantom import ct_phantom
-from tests.acceptance.conftest import RunningGateway, free_port
+from tests.acceptance.conftest import RunningGateway
 from tests.acceptance.routing.test_forwarding import routing
 from tests.bench import gateways, ruled, table
 from tests.bench.files import Instance, studies, write_series
 from tests.bench.measure import Target, c_store
+from tests.ports import free_port
 from tests.routing_rules import add_rule, remove_rule
 
 PER_MINUTE = 50

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from tests.acceptance.conftest import free_port
+from tests.ports import free_port
 
 _PLUGIN = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 

@@ -20,11 +20,12 @@ from extensions.routing.changes import crosswalk_tables
 from extensions.routing.destinations import create_destination, delete_destination
 from extensions.routing.ledger import Delivery, Instance
 from tests.acceptance.browsing import client_of
-from tests.acceptance.conftest import RunningGateway, free_port
+from tests.acceptance.conftest import RunningGateway
 from tests.acceptance.routing.chest_ct import Examination, chest_ct, objects_in
 from tests.acceptance.routing.test_before_storage import put_rules
 from tests.acceptance.routing.test_forwarding import routing
 from tests.bench.stock import running
+from tests.ports import free_port
 
 PROJECT = "CHEST"
 TABLE = "/routing/rules/crosswalks/accession"

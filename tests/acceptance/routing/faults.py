@@ -17,9 +17,10 @@ from typing import Protocol, override
 import psycopg
 
 from extensions.routing.sending.recording import MOST_UNWRITTEN
-from tests.acceptance.conftest import CHECKOUT, RunningGateway, free_port
+from tests.acceptance.conftest import CHECKOUT, RunningGateway
 from tests.acceptance.line import Line
 from tests.acceptance.watching import Repeated
+from tests.ports import free_port
 
 
 class Receiver(Protocol):

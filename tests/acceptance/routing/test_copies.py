@@ -159,10 +159,10 @@ def test_a_number_that_the_table_lacks_waits_for_a_person_and_its_row(
 ) -> None:
     made = hospital.examine(tmp_path / "ct", "A-31002")
 
-    def states() -> set[str]:
-        return {it.state for it, _ in hospital.deliveries_of(made.study_uid).values()}
+    def states() -> list[str]:
+        return [it.state for it, _ in hospital.deliveries_of(made.study_uid).values()]
 
-    hospital.gateway.wait_until(lambda: states() == {"held"}, 60)
+    hospital.gateway.wait_until(lambda: states() == ["held", "held"], 60)
     for delivery, _ in hospital.deliveries_of(made.study_uid).values():
         assert "(version 1) has no row for the study's AccessionNumber" in delivery.held
         assert "A-31002" not in delivery.held

@@ -20,10 +20,11 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
 
 from extensions.routing.destinations import create_destination, delete_destination
 from gateway.phantom import ct_phantom
-from tests.acceptance.conftest import RunningGateway, free_port
+from tests.acceptance.conftest import RunningGateway
 from tests.acceptance.routing.test_forwarding import ledger, routing
 from tests.acceptance.stow import stow
 from tests.bench.stock import StockOrthanc, running
+from tests.ports import free_port
 from tests.routing_rules import add_rule, remove_rule
 
 

@@ -21,9 +21,11 @@ from extensions.routing.destinations import (
     list_destinations,
 )
 from gateway.db import Database, Session
-from tests.acceptance.conftest import RunningGateway, free_port, study_uid_of
+from tests.acceptance.committing import run_sql
+from tests.acceptance.conftest import RunningGateway, study_uid_of
 from tests.acceptance.test_real_ct import real_ct
 from tests.acceptance.watching import Watch
+from tests.ports import free_port, is_listening
 from tests.routing_rules import add_rule, remove_rule
 
 SLICES = 40
@@ -59,6 +61,7 @@ class Receiver:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
+        RunningGateway.wait_until(lambda: is_listening(self.port))
 
     def kill(self) -> None:
         if self._process:
@@ -191,11 +194,13 @@ def test_a_real_ct_survives_a_dead_receiver_and_the_portal_tells_the_truth(
         receiver.hold_after(29)
         assert gateway.storescu(*files).returncode == 0
         gateway.wait_until(lambda: len(receiver.received) == 29, 60)
+        gateway.wait_until(lambda: sum(ledger(gateway, study).values()) == 58, 60)
         receiver.kill()
         told = f"RECEIVER@127.0.0.1:{receiver.port} does not answer."
         gateway.wait_until(lambda: watch.now and told in watch.now.page, 60)
         since, times = len(watch.seen), failures(gateway, receiver)
         gateway.wait_until(lambda: failures(gateway, receiver) > times, 60)
+        gateway.wait_until(lambda: any(it.state == "waiting" for it in watch.seen[since:]), 60)
         down = watch.seen[since:]
         receiver.start()
         gateway.wait_until(lambda: watch.now and watch.now.state == "delivered", 60)
@@ -241,13 +246,15 @@ def test_forwarding_completes_although_a_part_is_killed(
     study = send(gateway, receiver, tmp_path / "sent")
     # What was acknowledged is written down while the rest is still to be sent.
     gateway.wait_until(lambda: ledger(gateway, study).get("delivered") == some, 60)
-    gateway.kill(part)
+    killed_worker = part == "edge:worker"
+    gateway.kill(part, group=killed_worker)  # with the one who sends
+    if killed_worker:
+        run_sql(gateway, "UPDATE job SET lease_until = now() WHERE state = 'running'")
     receiver.go_on()
     gateway.wait_until(complete(gateway, study), 120)
     assert len(receiver.on_disk) == SLICES
     # Only a killed worker does not hear the acknowledgement of what it was sending.
-    twice = 1 if part == "edge:worker" else 0
-    assert len(receiver.all_received) <= SLICES + twice
+    assert len(receiver.all_received) <= SLICES + killed_worker
     gateway.wait_until(gateway.is_ready, 30)
     assert len(gateway.dicomweb(gateway.north_key).search_for_instances(study)) == SLICES
 
@@ -255,8 +262,12 @@ def test_forwarding_completes_although_a_part_is_killed(
 def test_a_study_is_stable_once_although_orthanc_is_killed_while_it_arrives(
     gateway: RunningGateway, receiver: Receiver, tmp_path: Path
 ) -> None:
-    study = send(gateway, receiver, tmp_path / "sent")
-    gateway.kill("node:orthanc")
+    sent: list[str] = []
+    gateway.kill(
+        "node:orthanc", when=lambda: sent.append(send(gateway, receiver, tmp_path / "a")) or sent
+    )
+    (study,) = sent
     gateway.wait_until(complete(gateway, study), 120)
     assert len(receiver.on_disk) == len(receiver.all_received) == SLICES
+    gateway.wait_until(gateway.is_ready, 60)
     assert len(gateway.dicomweb(gateway.north_key).search_for_instances(study)) == SLICES
