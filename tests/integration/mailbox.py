@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.message import Message
@@ -10,6 +9,8 @@ from email.message import Message
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message as MessageHandler
 from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from tests.ports import free_port
 
 
 class Mailbox(MessageHandler):
@@ -35,9 +36,7 @@ class Mailbox(MessageHandler):
 @contextmanager
 def mail_server() -> Iterator[Mailbox]:
     """One that listens while the block runs."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     box = Mailbox()
     server = Controller(box, hostname="127.0.0.1", port=port, ready_timeout=30)
     server.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 import redis
@@ -15,6 +14,7 @@ from gateway.events import StudyStable, publish
 from gateway.plugins import discover, load
 from gateway.settings import Settings
 from gateway.studies import Arrival, StillNeeded
+from tests.integration.worker_host import until
 
 UID, OTHER = "1.2.3", "1.2.4"
 
@@ -82,6 +82,11 @@ def test_a_study_stays_until_every_listener_has_worked_on_its_arrival(
     let_go(ward, OTHER)
 
 
+def waits_for_a_lock(ward: Database) -> bool:
+    with ward.system_session("test") as session:
+        return session.execute("SELECT FROM pg_locks WHERE NOT granted").rowcount > 0
+
+
 def test_a_study_that_becomes_stable_while_it_is_let_go_stays(ward: Database) -> None:
     answers: list[str] = []
 
@@ -96,9 +101,9 @@ def test_a_study_that_becomes_stable_while_it_is_let_go_stays(ward: Database) ->
     with ward.system_session("test") as session:
         assert make_stable(session)
         deleting.start()
-        time.sleep(0.5)
-        assert answers == []  # it waits for this transaction
-    deleting.join(10)
+        until(lambda: waits_for_a_lock(ward))  # until this transaction has ended
+        assert answers == []
+    deleting.join(30)
     assert answers == ["stays"]
 
 

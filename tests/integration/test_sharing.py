@@ -223,13 +223,13 @@ def test_every_node_hears_at_once_of_a_share_and_of_its_end_but_not_of_a_view(
     try:
         assert ready.wait(10)
         made = share(ward)
-        assert heard.acquire(timeout=5)
+        assert heard.acquire(timeout=30)
         with ward.system_session("test") as session:
             sharing.viewed(session, made, "sue", "")
         assert not heard.acquire(timeout=0.5)
         with ward.tenant_session("north") as session:
             sharing.revoke(session, made.share_id)
-        assert heard.acquire(timeout=5)
+        assert heard.acquire(timeout=30)
     finally:
         stop.set()
         listener.join(10)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,7 @@ from flask import Flask
 
 from gateway.access import Action
 from gateway.needs import Needs, Open
+from tests.ports import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
@@ -130,10 +130,7 @@ def of_portal(app: Flask) -> list[Route]:
 def _bare_configuration(folder: Path) -> str:
     """An Orthanc with the DICOMweb plugin as the gateway configures it, and nothing else."""
     ours = json.loads(re.sub(r"(?m)^\s*//.*$|\s//.*$", "", _readable(CHECKOUT / "orthanc.json")))
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        ports = {"HttpPort": one.getsockname()[1], "DicomPort": two.getsockname()[1]}
+    ports = {"HttpPort": free_port(), "DicomPort": free_port()}
     file = folder / "bare.json"
     file.write_text(
         json.dumps(

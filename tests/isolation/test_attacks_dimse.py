@@ -26,9 +26,9 @@ from pynetdicom.sop_class import (
 )
 
 from tests.acceptance.committing import n_action, request
-from tests.acceptance.conftest import free_port
 from tests.isolation.attacks import assert_untouched, forged, instances_seen
 from tests.isolation.world import Study, Whose, World, make_study, stow
+from tests.ports import free_port
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR UI")  # that is the attack
 NOT_AUTHORIZED = 0x0124

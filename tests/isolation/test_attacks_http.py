@@ -326,7 +326,7 @@ def test_a_key_that_is_revoked_ends_on_a_connection_that_is_open(world: World) -
 
         assert status() == 200
         world.gateway.argonath("api-key", "revoke", key)
-        world.gateway.wait_until(lambda: status() == 401, seconds=3)
+        world.gateway.wait_until(lambda: status() == 401)
 
 
 def test_nobody_enters_a_tenant_that_is_not_theirs(world: World) -> None:

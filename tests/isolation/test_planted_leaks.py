@@ -123,8 +123,11 @@ def restart_portal(world: World) -> None:
 
 
 def _restart(world: World, program: str) -> None:
+    group = world.gateway.data / "run" / f"{program.partition(':')[2]}.group"
+    former = group.read_text()
     world.gateway.kill(program)
-    world.gateway.wait_until(lambda: not world.gateway.is_ready(), 30)
+    # Written when all of the former's processes have ended.
+    world.gateway.wait_until(lambda: group.read_text() not in ("", former), 30)
     world.gateway.wait_until(world.gateway.is_ready, 120)
 
 

@@ -261,7 +261,7 @@ def _caller(
         if tenant and not is_system:
             identity.add_member(session, person, tenant, role)
         key = identity.create_api_key(session, tenant, role, label=name)
-    token = identity.sign_in(database, email, password, hours=1)
+    token = identity.sign_in(database, email, password, hours=12)
     if tenant and is_system:
         with database.system_session("enter") as session:
             entering = identity.authenticate(database, token)

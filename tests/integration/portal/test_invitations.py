@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 import re
-import socket
-from collections.abc import Iterator
 from dataclasses import replace
-from email.message import Message
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.handlers import Message as Receiver
 from flask import Flask
 
 from gateway.db import Database
 from gateway.settings import Settings
+from tests.integration.mailbox import mail_server
 from tests.integration.portal.conftest import HTML, PASSWORD, signed_in
 from webapp import create_app
 
 NEW = {"email": "New@Example.org", "role": "member"}
 JSON = {"Accept": "application/json"}
-
-
-class Mailbox(Receiver):
-    """Keeps what a mail server receives."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: list[Message] = []
-
-    def handle_message(self, message: Message) -> None:
-        self.messages.append(message)
-
-
-@pytest.fixture
-def mailbox() -> Iterator[tuple[Mailbox, int]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    box = Mailbox()
-    server = Controller(box, hostname="127.0.0.1", port=port)
-    server.start()
-    yield box, port
-    server.stop()
 
 
 def invited(app: Flask, **form: str) -> str:
@@ -220,12 +193,12 @@ def test_a_viewer_and_another_tenant_s_admin_neither_invite_nor_withdraw(app: Fl
 
 
 def test_with_a_mail_server_the_link_goes_to_the_address_and_is_not_shown(
-    app: Flask, settings: Settings, mailbox: tuple[Mailbox, int]
+    app: Flask, settings: Settings
 ) -> None:
-    box, port = mailbox
-    mailing = app_with(settings, smtp_url=f"smtp://127.0.0.1:{port}", mail_from="pacs@example.org")
-    admin = signed_in(mailing, "admin")
-    assert admin.post("/people", data=NEW).status_code == 303
+    with mail_server() as box:
+        mailing = app_with(settings, smtp_url=box.url, mail_from="pacs@example.org")
+        admin = signed_in(mailing, "admin")
+        assert admin.post("/people", data=NEW).status_code == 303
     page = admin.get("/people", headers=HTML).text
     assert "on its way to new@example.org" in page
     assert "localhost/invitations" not in page

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -110,7 +112,7 @@ def _series(uid: str, instances: int) -> dict[str, Any]:
 
 
 class Receiver:
-    """A C-STORE SCP that counts; `status_of` decides what it answers."""
+    """A C-STORE SCP that counts; it refuses, dies and stands still where it is told to."""
 
     def __init__(self, port: int = 0) -> None:
         self.received: Counter[str] = Counter()
@@ -119,8 +121,31 @@ class Receiver:
         self.accession_numbers: list[str] = []
         self.associations = 0
         self.die_after = 0
+        self.at_once = self.most_at_once = 0
         self.port = port
+        self._changed = threading.Condition()
+        self.go_on()
         self.start()
+
+    def hold_after(self, count: int) -> None:
+        """Acknowledge so many instances in all, and no other until `go_on`."""
+        self._hold(most=count)
+
+    def hold_until_at_once(self, count: int) -> None:
+        """Acknowledge nothing until so many associations have an instance for it at a time."""
+        self._hold(at_once=count)
+
+    def go_on(self) -> None:
+        self._hold()
+
+    def _hold(self, *, most: float = math.inf, at_once: int = 0) -> None:
+        with self._changed:
+            self._most, self._wanted_at_once = most, at_once
+            self._changed.notify_all()
+
+    def _may_take(self) -> bool:
+        few = sum(self.received.values()) < self._most
+        return few and self.most_at_once >= self._wanted_at_once
 
     def start(self) -> None:
         ae = AE(ae_title="PACS")
@@ -137,6 +162,7 @@ class Receiver:
         self.port = self._server.server_address[1]  # type: ignore[union-attr]
 
     def stop(self) -> None:
+        self.go_on()
         if self._server is not None:
             self._server.shutdown()
         self._server = None
@@ -145,6 +171,15 @@ class Receiver:
         self.associations += 1
 
     def _store(self, event: evt.Event) -> int:
+        with self._changed:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+            self._changed.notify_all()
+            self._changed.wait_for(self._may_take, 30)
+            self.at_once -= 1
+            return self._answer(event)
+
+    def _answer(self, event: evt.Event) -> int:
         uid = str(event.request.AffectedSOPInstanceUID)
         if self.die_after and len(self.received) >= self.die_after:
             event.assoc.abort()  # nothing is stored and nothing answered

@@ -45,9 +45,9 @@ def between(port: int, change: Callable[[bytes], list[bytes]]) -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def associate(port: int, *proposals: tuple[UID, UID], timeout_s: float = 10.0) -> Association:
+def associate(port: int, *proposals: tuple[UID, UID]) -> Association:
     settings = DimseSettings(host="127.0.0.1", port=port, called_aet="PACS")
-    return Association(settings, proposals or [CT], timeout_s=timeout_s)
+    return Association(settings, proposals or [CT], timeout_s=10.0)
 
 
 def data_set() -> bytes:
@@ -95,6 +95,7 @@ def test_the_answer_to_another_message_is_none(receiver: Receiver) -> None:
 
 def test_silence_is_no_answer(receiver: Receiver) -> None:
     with between(receiver.port, lambda _: []) as port:
-        association = associate(port, timeout_s=1.0)
+        association = associate(port)
+        association._socket.settimeout(0.5)
         with pytest.raises(DestinationUnavailable, match="did not answer a C-STORE"):
             association.store(CT, "1.2.4", data_set())

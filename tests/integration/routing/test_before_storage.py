@@ -76,7 +76,7 @@ def test_each_save_tells_the_nodes(database: Database) -> None:
         assert listening.wait(10)
         with database.tenant_session("north") as session:
             add_rule(session, "Ours", "", actions=SET, trigger="before storage")
-        assert heard.wait(1)
+        assert heard.wait(10)
     finally:
         stop.set()
         thread.join()

@@ -9,7 +9,7 @@ from gateway import studies
 from gateway.db import Database
 from gateway.studies import Arrival, StillNeeded
 from tests.integration.routing.conftest import STUDY, FakeArchive, Receiver, make_file
-from tests.integration.routing.test_forwarding import arrive, delivery, forward, state
+from tests.integration.routing.test_forwarding import arrive, forward, state, tried_in_vain
 from tests.integration.worker_host import WorkerHost, until
 
 
@@ -43,7 +43,7 @@ def waiting(
     archive.add(*(make_file(n) for n in range(3)))
     forward(database, receiver.port)
     arrive(database)
-    return until(lambda: (d := delivery(database)) and d.last_error and d)
+    return tried_in_vain(database)
 
 
 def test_a_study_goes_when_it_has_arrived_and_not_before(
@@ -62,6 +62,7 @@ def test_a_cancelled_delivery_sends_nothing_lets_the_study_go_and_can_be_release
     with database.tenant_session("north") as session:
         ledger.cancel(session, waiting.delivery_id, actor="nora")
     until(lambda: may_go(database))
+    receiver.hold_after(0)
     receiver.start()
     assert state(database) == "cancelled"
     with database.tenant_session("north") as session:
@@ -70,4 +71,5 @@ def test_a_cancelled_delivery_sends_nothing_lets_the_study_go_and_can_be_release
         assert not receiver.received
         ledger.release(session, waiting.delivery_id, actor="nora")
     assert not may_go(database)
+    receiver.go_on()
     until(lambda: state(database) == "delivered")

@@ -26,7 +26,13 @@ from gateway.archive import Reference
 from gateway.db import Database
 from gateway.settings import Settings
 from tests.integration.routing.conftest import SERIES, STUDY, FakeArchive, Receiver, make_file
-from tests.integration.routing.test_forwarding import arrive, delivery, forward, state
+from tests.integration.routing.test_forwarding import (
+    arrive,
+    delivery,
+    forward,
+    state,
+    tried_in_vain,
+)
 from tests.integration.worker_host import WorkerHost, until
 from tests.routing_rules import add_rule
 
@@ -83,7 +89,7 @@ def test_a_study_arrives_in_a_bucket_when_there_is_one(
     keys = {"access_key": "ann", "secret_key": "hush"}
     forward_to(database, "s3", url=s3, bucket="images", pattern="in/{SOPInstanceUID}", **keys)
     arrive(database)
-    waiting = until(lambda: (d := delivery(database)) and d.last_error and d)
+    waiting = tried_in_vain(database)
     assert "NoSuchBucket" in str(waiting.last_error)
     client = boto3.client(
         "s3",

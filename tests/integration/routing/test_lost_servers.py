@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from redis import Redis
 
 from gateway.db import Database
 from gateway.settings import Settings
@@ -32,6 +33,10 @@ class OwnRedis:
         )
         until(self.socket.exists)
 
+    def has_workers(self) -> bool:
+        with Redis(unix_socket_path=str(self.socket)) as redis:
+            return bool(redis.exists("rq:workers"))
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -50,11 +55,13 @@ def settings(settings: Settings, own_redis: OwnRedis) -> Settings:
     return replace(settings, redis_url=f"unix://{own_redis.socket}")
 
 
-def send_some_of_200(database: Database, archive: FakeArchive, receiver: Receiver) -> None:
+def send_20_of_200(database: Database, archive: FakeArchive, receiver: Receiver) -> None:
+    """20 of them; the receiver takes the others when it is told to go on."""
     archive.add(*(make_file(n) for n in range(200)))
     forward(database, receiver.port)
+    receiver.hold_after(20)
     arrive(database)
-    until(lambda: len(receiver.received) > 20)
+    until(lambda: len(receiver.received) == 20)
 
 
 def test_redis_is_killed_and_comes_back_empty(
@@ -64,8 +71,9 @@ def test_redis_is_killed_and_comes_back_empty(
     host: WorkerHost,
     own_redis: OwnRedis,
 ) -> None:
-    send_some_of_200(database, archive, receiver)
+    send_20_of_200(database, archive, receiver)
     own_redis.kill()
+    receiver.go_on()
     time.sleep(2)
     own_redis.start()
     until(lambda: state(database) == "delivered", 30)
@@ -84,6 +92,7 @@ def test_redis_is_not_there_when_a_study_arrives(
 ) -> None:
     archive.add(make_file(1))
     forward(database, receiver.port)
+    until(own_redis.has_workers, 60)
     own_redis.kill()
     arrive(database)
     time.sleep(2)
@@ -99,14 +108,16 @@ def test_the_database_drops_every_connection(
     host: WorkerHost,
     owner_url: str,
 ) -> None:
-    send_some_of_200(database, archive, receiver)
+    send_20_of_200(database, archive, receiver)
     with psycopg.connect(owner_url, autocommit=True) as connection:
-        for _ in range(3):
+        for taken in (20, 80, 140):
+            receiver.hold_after(taken)
+            until(lambda taken=taken: len(receiver.received) == taken, 60)
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE usename = 'argonath_app' AND datname = current_database()"
             )
-            time.sleep(0.3)
+    receiver.go_on()
     until(lambda: state(database) == "delivered", 60)
     found = delivery(database)
     assert found is not None

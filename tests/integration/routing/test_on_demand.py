@@ -121,6 +121,7 @@ def test_it_is_done_after_a_person_discarded_it(
     ask(database)
     until(lambda: is_at(database, 1, "held"))
     discard(database)
+    until(lambda: not asked(database))
     ask(database)
     until(lambda: is_at(database, 2, "held"))
 

@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,14 +16,21 @@ import pytest
 from psycopg.types.json import Jsonb
 from pydicom import dcmread
 
-from extensions.routing import destinations
+from extensions.routing import destinations, ledger
 from extensions.routing.destination_settings import parse_settings
 from extensions.routing.sending import connection
 from gateway import vault
 from gateway.db import Database
+from gateway.events import StudyStable, publish
 from tests.integration.http_service import Answer, Asked, HttpService
 from tests.integration.routing.conftest import FakeArchive, Receiver, make_file
-from tests.integration.routing.test_forwarding import arrive, delivery, forward, state
+from tests.integration.routing.test_forwarding import (
+    arrive,
+    delivery,
+    forward,
+    state,
+    tried_in_vain,
+)
 from tests.integration.worker_host import WorkerHost, until
 from tests.routing_rules import add_rule
 
@@ -106,7 +112,7 @@ def test_a_wrong_token_keeps_the_study_waiting_until_it_is_right(
     archive.add(make_file(1))
     destination_id = forward_to_web(database, web.url, "wrong")
     arrive(database)
-    waiting = until(lambda: (d := delivery(database)) and d.last_error and d)
+    waiting = tried_in_vain(database)
     assert "401" in str(waiting.last_error)
     save_web(database, destination_id, web.url, "hush")
     until(lambda: state(database) == "delivered")
@@ -151,8 +157,7 @@ def test_a_secret_that_cannot_be_opened_keeps_the_study_waiting_and_says_why(
             "UPDATE destination SET settings = settings || %s", [Jsonb({"token": sealed})]
         )
     arrive(database)
-    waiting = until(lambda: (d := delivery(database)) and d.last_error and d)
-    assert waiting.state == "waiting"
+    waiting = tried_in_vain(database)
     assert "secrets/encryption_key" in str(waiting.last_error)
     save_web(database, destination_id, web.url, "hush")
     until(lambda: state(database) == "delivered")
@@ -239,11 +244,15 @@ def test_a_hanging_destination_does_not_stop_another(
                 session, name="Hang", kind="dimse", settings=there, actor="test"
             )
             add_rule(session, "all", "Hang")
-        from gateway.events import StudyStable, publish
-
         with database.tenant_session("south") as session:
             for number in range(10):
                 publish(session, "south", StudyStable(f"1.2.{number}", 1))
-        time.sleep(1)
+
+        def hangs() -> bool:
+            with database.tenant_session("south") as session:
+                return any(it.state == "sending" for it in ledger.list_deliveries(session))
+
+        until(hangs)
         arrive(database)
-        until(lambda: state(database) == "delivered", 8)
+        until(lambda: state(database) == "delivered")
+        assert hangs()

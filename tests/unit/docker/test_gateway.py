@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+from tests.ports import free_port
 from tests.scripts import load
 
 
@@ -29,12 +30,6 @@ def taken() -> Iterator[socket.socket]:
 
 def ports(http: object, dicom: object) -> dict[str, str]:
     return {"ARGONATH_HTTP_PORT": str(http), "ARGONATH_DICOM_PORT": str(dicom)}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_taken_port_is_named_with_a_command_that_takes_another(

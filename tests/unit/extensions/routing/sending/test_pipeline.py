@@ -69,15 +69,16 @@ def test_a_file_that_cannot_be_read_is_told_of_again_on_its_turn() -> None:
 
 def test_an_answer_is_written_at_once_and_those_meanwhile_together() -> None:
     written: list[list[int]] = []
-    go = threading.Semaphore(0)
+    begun, go = threading.Semaphore(0), threading.Semaphore(0)
 
     def write(answers: Sequence[int]) -> None:
+        begun.release()
         go.acquire()
         written.append(list(answers))
 
     with Recorder(write) as recorder:
         recorder.note(1)
-        time.sleep(0.1)
+        assert begun.acquire(timeout=30)
         for answer in (2, 3):
             recorder.note(answer)
         go.release(2)
@@ -96,10 +97,11 @@ def test_the_next_instance_waits_when_too_much_is_not_written() -> None:
     with Recorder[int](lambda _: cast("None", go.wait())) as recorder:
         thread = threading.Thread(target=note, args=[recorder])
         thread.start()
-        time.sleep(0.2)
+        while len(recorder._unwritten) < MOST_UNWRITTEN:
+            time.sleep(0.01)
         assert len(noted) == MOST_UNWRITTEN - 1
         go.set()
-        thread.join(10)
+        thread.join(30)
     assert noted == list(range(MOST_UNWRITTEN + 8))
 
 
@@ -131,7 +133,10 @@ class Ledger:
         return set(uids) - self.settled
 
 
-def test_leave_is_asked_for_some_at_a_time_and_for_the_next_while_these_go_out() -> None:
+def test_leave_is_asked_for_some_at_a_time_and_for_the_next_while_these_go_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(granting, "GOOD_FOR_S", 3600)
     ledger, order = Ledger(), [str(number) for number in range(700)]
     with Grants(order, ledger.ask) as grants:
         assert grants.may("0")
@@ -142,6 +147,7 @@ def test_leave_is_asked_for_some_at_a_time_and_for_the_next_while_these_go_out()
 
 
 def test_leave_is_good_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(granting, "GOOD_FOR_S", 3600)
     ledger = Ledger()
     with Grants(["a", "b", "c"], ledger.ask) as grants:
         assert grants.may("a")
@@ -157,6 +163,7 @@ def test_leave_that_was_asked_for_beforehand_is_no_longer_good_than_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(granting, "LEAST", 2)
+    monkeypatch.setattr(granting, "GOOD_FOR_S", 3600)
     ledger = Ledger()
     with Grants(["a", "b", "c", "d"], ledger.ask) as grants:
         assert grants.may("a")
@@ -170,6 +177,7 @@ def test_a_ledger_that_does_not_answer_is_told_of_on_the_turn_of_what_it_was_ask
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(granting, "LEAST", 2)
+    monkeypatch.setattr(granting, "GOOD_FOR_S", 3600)
 
     def ask(uids: Sequence[str]) -> set[str]:
         if "c" in uids:
