@@ -19,7 +19,7 @@ from pynetdicom.sop_class import (
 )
 
 from tests.acceptance.conftest import RunningGateway
-from tests.ports import free_port
+from tests.ports import free_port, is_listening
 
 ALL_COMMITTED, SOME_FAILED = 1, 2
 NO_ANSWER = -1
@@ -108,6 +108,8 @@ def n_action(
     ae.add_requested_context(StorageCommitmentPushModel)
     port, context = tls or (gateway.dicom_port, None)
     tls_args = (context, "localhost") if context else None
+    if not is_listening(port):
+        return NO_ANSWER  # pynetdicom forgets to close a socket that was refused
     opened = ae.associate("127.0.0.1", port, ae_title=called, tls_args=tls_args)
     if not opened.is_established:
         return NO_ANSWER

@@ -41,6 +41,7 @@ from tests.acceptance.line import Line
 from tests.bench.stock import StockOrthanc, running
 
 SLICES = 40
+SELDOM = {"interval_s": 3600}  # between the first run and what a person asks for
 ALL_DATES = {"look_back_days": 0, "interval_s": 5, "studies_per_minute": 0, "timeout_s": 5}
 
 
@@ -146,7 +147,7 @@ def test_what_is_new_at_a_dicomweb_source_comes_once_and_again_when_it_grows(
 ) -> None:
     patient = f"P{uuid.uuid4().hex[:8]}"
     study = put(stock, patient, 3)
-    number = add("dicomweb", **by_dicomweb(stock, patient))
+    number = add("dicomweb", **by_dicomweb(stock, patient) | SELDOM)
     gateway.wait_until(lambda: here(gateway, study) == 3, 60)
     again = poll(gateway, number)
     assert again.last_told == "1 study listed, 0 retrieved."
@@ -265,7 +266,7 @@ def test_a_dicom_source_delivers_by_c_move_what_is_new(
     patient = f"P{uuid.uuid4().hex[:8]}"
     study = put(stock, patient, 3)
     _know(stock, "ARGONATH", 104)
-    number = add("dimse", **by_dimse(stock, patient))
+    number = add("dimse", **by_dimse(stock, patient) | SELDOM)
     gateway.wait_until(lambda: source(gateway, number).last_run_at, 60)
     with tenant(gateway) as session:
         (failed,) = memory.failed(session, number)

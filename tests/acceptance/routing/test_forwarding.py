@@ -262,11 +262,14 @@ def test_forwarding_completes_although_a_part_is_killed(
 def test_a_study_is_stable_once_although_orthanc_is_killed_while_it_arrives(
     gateway: RunningGateway, receiver: Receiver, tmp_path: Path
 ) -> None:
-    sent: list[str] = []
-    gateway.kill(
-        "node:orthanc", when=lambda: sent.append(send(gateway, receiver, tmp_path / "a")) or sent
-    )
-    (study,) = sent
+    study = ""
+
+    def is_sent() -> bool:
+        nonlocal study
+        study = send(gateway, receiver, tmp_path / "sent")
+        return True
+
+    gateway.kill("node:orthanc", when=is_sent)  # so nothing slow is between the two
     gateway.wait_until(complete(gateway, study), 120)
     assert len(receiver.on_disk) == len(receiver.all_received) == SLICES
     gateway.wait_until(gateway.is_ready, 60)
