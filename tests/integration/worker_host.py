@@ -18,10 +18,7 @@ CHECKOUT = Path(__file__).parents[2]
 class WorkerHost:
     """`python -m gateway.worker`, with the settings of a test."""
 
-    def __init__(
-        self, settings: Settings, *folders: Path, force_after_s: float | None = None
-    ) -> None:
-        """`force_after_s`: how long it waits, when it is to end, for those who do not."""
+    def __init__(self, settings: Settings, *folders: Path) -> None:
         environ = {
             "ARGONATH_DATABASE_URL": settings.database_url,
             "ARGONATH_REDIS_URL": settings.redis_url,
@@ -31,15 +28,10 @@ class WorkerHost:
             "ARGONATH_RETRY_DELAY_S": str(settings.retry_delay_s),
             "PYTHONPATH": ":".join([str(CHECKOUT), *map(str, folders)]),
         }
-        program = ["-m", "gateway.worker"]
-        if force_after_s is not None:
-            times = f"processes.FORCE_AFTER_S, processes.KILL_AFTER_S = {force_after_s}, 100"
-            start = "from gateway.worker import main; main([])"
-            program = ["-c", f"from gateway import processes; {times}; {start}"]
         self.log = settings.data / "worker.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *program],
+                [sys.executable, "-m", "gateway.worker"],
                 env=os.environ | environ,
                 stderr=log,
                 stdout=log,
@@ -60,17 +52,16 @@ class WorkerHost:
         began = time.monotonic()
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(50)
+            self.process.wait(15)
         return time.monotonic() - began
 
 
 def until[T](probe: Callable[[], T], seconds: float = 20) -> T:
     """The first truthy answer of `probe`; fails when there is none in time."""
     end = time.monotonic() + seconds
-    while not (answer := probe()):
-        is_late = time.monotonic() > end
-        if is_late and (answer := probe()):
-            break  # we, and not the other side, had no time
-        assert not is_late, f"nothing after {seconds} s"
+    while True:
+        is_last = time.monotonic() > end  # asked before we look: so we always look once more
+        if answer := probe():
+            return answer
+        assert not is_last, f"nothing after {seconds} s"
         time.sleep(0.02)
-    return answer
